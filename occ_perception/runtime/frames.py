@@ -1,0 +1,75 @@
+"""What goes into a Predictor (SensorFrame) and what comes out (OccupancyPrediction)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from occ_perception.geometry.voxel_grid import VoxelGridSpec
+
+
+@dataclass(frozen=True)
+class CameraImage:
+    """One camera's picture with all that is needed to place its pixels.
+
+    image: (H, W, 3) uint8 RGB, undistorted. intrinsics: (3, 3) float64, pixels of this very image.
+    ego_from_camera: (4, 4), camera axes x right, y down, z forward. fixed_from_ego: (4, 4) ego pose at stamp_ns
+    (exposure time) in a frame that does not move with the vehicle.
+    """
+
+    name: str
+    stamp_ns: int
+    image: np.ndarray
+    intrinsics: np.ndarray
+    ego_from_camera: np.ndarray
+    fixed_from_ego: np.ndarray
+
+
+@dataclass(frozen=True)
+class SensorFrame:
+    """A set of sensor readings around one reference stamp.
+
+    cameras: by name, only those that are there and valid. points: (M, 5) float32 x, y, z, intensity, time lag [s]
+    in the ego frame at the reference stamp, or None. fixed_from_ego: (4, 4) ego pose at stamp_ns.
+    """
+
+    stamp_ns: int
+    fixed_from_ego: np.ndarray
+    cameras: dict[str, CameraImage]
+    points: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One object, in the ego frame at the reference stamp, metres.
+
+    size_m is along the object's own axes (length, width, height), yaw_rad its heading about z.
+    """
+
+    id: int
+    label: int
+    score: float
+    center_m: tuple[float, float, float]
+    size_m: tuple[float, float, float]
+    yaw_rad: float
+    voxel_count: int
+    velocity_m_s: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class OccupancyPrediction:
+    """Semantic occupancy around the ego vehicle at stamp_ns.
+
+    labels: (nx, ny, nz) uint8, Occ3D ids, UNKNOWN (255) where no valid camera could see. instance_ids: (nx, ny, nz)
+    uint16, 0 = none. cameras_used: name -> age in seconds (reference stamp minus exposure). timings_ms: by stage.
+    """
+
+    stamp_ns: int
+    network: str
+    grid: VoxelGridSpec
+    labels: np.ndarray
+    instance_ids: np.ndarray
+    instances: tuple[Instance, ...]
+    cameras_used: dict[str, float]
+    timings_ms: dict[str, float] = field(default_factory=dict)
