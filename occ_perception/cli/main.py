@@ -1,0 +1,48 @@
+"""Entry point of `occ`: picks the subcommand and turns expected errors into one clear line."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+SUBCOMMANDS = {
+    'demo': 'generate a street, replay it through the live nodes, score and picture what comes out',
+    'networks': 'list the catalogue of networks, describe one, print its weight table',
+    'score': 'receive VoxelGrids of live nodes and score them against truth, matched by stamp',
+    'train': 'train a network on the sample world',
+    'export': 'write the ONNX file of a network with its weights',
+    'up': 'start the nodes in one process, with a bag if you have one',
+    'world': 'generate sample-world streets as a nuScenes data set and as ROS 2 bags',
+}
+"""name -> one-line summary; the code is in occ_perception/cli/<name>.py."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `occ`; returns the exit status (2 for wrong usage or input, 130 when interrupted)."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        prog='occ', description='Live 3D semantic occupancy from surround cameras and LiDAR.',
+        epilog='First time here? Try: occ demo', formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
+    wanted = next((word for word in words if not word.startswith('-')), None)
+    for name, summary in SUBCOMMANDS.items():
+        child = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + '.',
+                                    formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        if name == wanted:
+            module = importlib.import_module(f'occ_perception.cli.{name}')
+            module.add_arguments(child)
+            child.set_defaults(run=module.run)
+    parsed = parser.parse_args(words)
+    try:
+        return int(parsed.run(parsed) or 0)
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
+        print(f'occ {parsed.command}: {error}', file=sys.stderr)
+        return 2
+
+
+if __name__ == '__main__':
+    sys.exit(main())
