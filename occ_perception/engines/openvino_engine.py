@@ -31,7 +31,8 @@ class OpenVinoEngine:
         self._compiled = core.compile_model(core.read_model(onnx_file), 'CPU', config)
         self._request = self._compiled.create_infer_request()
         self._inputs = {port.get_any_name() for port in self._compiled.inputs}
-        self.description = f'openvino {openvino.__version__.split("-")[0]}, CPU, {precision}, {threads or os.cpu_count()} threads'
+        version = openvino.__version__.split('-')[0]
+        self.description = f'openvino {version}, CPU, {precision}, {threads or os.cpu_count()} threads'
 
     def infer(self, images: np.ndarray, tables: dict[str, np.ndarray]) -> np.ndarray:
         """See Engine.infer."""

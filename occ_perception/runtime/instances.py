@@ -48,7 +48,7 @@ def instances_from_labels(labels: np.ndarray, grid: VoxelGridSpec, min_voxels: i
                           things: Sequence[int] = THINGS) -> tuple[np.ndarray, tuple[Instance, ...]]:
     """Group thing voxels to objects: (ids (nx, ny, nz) uint16, 0 = none; instances, the largest first, ids from 1).
 
-    labels (nx, ny, nz) uint8. Components of fewer than min_voxels stay without an id. Boxes lie in the grid's frame, the heading
+    labels (nx, ny, nz) uint8. Components of fewer than min_voxels stay without an id. Boxes lie in the grid frame; the heading
     is that of the longer horizontal axis (front and back cannot be told apart). score is 1: components carry no probability.
     """
     ids = np.zeros(labels.shape, np.uint16)
