@@ -1,0 +1,38 @@
+"""Losses of camera occupancy networks."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as functional
+
+
+def masked_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, class_weights: torch.Tensor) -> torch.Tensor:
+    """Cross entropy over the visible voxels, weighted by class, divided by the sum of the weights.
+
+    logits (M, 18) of the voxels under the camera mask, labels (M,) int64, class_weights (18,).
+    """
+    return functional.cross_entropy(logits.float(), labels, weight=class_weights)
+
+
+def soft_jaccard(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """1 - soft intersection over union, averaged over the classes present in labels: a smooth stand-in for mIoU.
+
+    logits (M, C) and labels (M,) int64 of the visible voxels (Rahman and Wang, Optimizing intersection-over-union, 2016).
+    """
+    probability = logits.float().softmax(dim=1)
+    truth = functional.one_hot(labels, logits.shape[1]).to(probability.dtype)
+    present = truth.sum(dim=0) > 0
+    intersection = (probability * truth).sum(dim=0)
+    union = probability.sum(dim=0) + truth.sum(dim=0) - intersection
+    return (1 - intersection / union.clamp(min=1e-6))[present].mean()
+
+
+def histogram_cross_entropy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Cross entropy against a histogram per position, each weighted by the mass it has.
+
+    logits (N, C, H, W); target (N, C, H, W) >= 0 with sums in 0..1 over C: a position without truth has none and does not count.
+    Used for depth bins (after Li et al., BEVDepth, 2022, with the pixels' histogram in place of one nearest depth) and for the
+    classes of the pixels under a feature cell.
+    """
+    per_position = -(target * logits.float().log_softmax(dim=1)).sum(dim=1)
+    return per_position.sum() / target.sum().clamp(min=1.0)
