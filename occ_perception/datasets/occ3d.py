@@ -1,0 +1,75 @@
+"""Occ3D label files: `labels.npz` with semantics and visibility masks, and folders of them named by stamp."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from occ_perception.geometry.voxel_grid import OCC3D_GRID
+
+
+@dataclass(frozen=True)
+class OccupancyTruth:
+    """What is really there, on the Occ3D grid in the ego frame of the reference stamp; all arrays (200, 200, 16[, 2]).
+
+    labels: uint8 Occ3D ids. mask_camera, mask_lidar: bool, observed by the cameras, by the LiDAR. instances: uint16,
+    0 = none, or None. flow: float16 (vx, vy) in m/s, ego axes, or None.
+    """
+
+    labels: np.ndarray
+    mask_camera: np.ndarray
+    mask_lidar: np.ndarray
+    instances: np.ndarray | None = None
+    flow: np.ndarray | None = None
+
+
+def read_truth(path: Path | str) -> OccupancyTruth:
+    """Read one `labels.npz` (Occ3D's keys; `instances` and `flow` when there).
+
+    Raises FileNotFoundError when it is absent, ValueError when it is no npz, lacks a key or has another shape.
+    """
+    path = Path(path)
+    try:
+        with np.load(path) as data:
+            arrays = {key: data[key] for key in ('semantics', 'mask_camera', 'mask_lidar', 'instances', 'flow') if key in data}
+    except (zipfile.BadZipFile, EOFError, OSError, TypeError, AttributeError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise FileNotFoundError(f'{path}: no such truth file; generate it with `occ world`') from None
+        raise ValueError(f'{path} is not a readable npz file ({error}): generate or download it again') from error
+    missing = [key for key in ('semantics', 'mask_camera', 'mask_lidar') if key not in arrays]
+    if missing:
+        raise ValueError(f'{path} lacks {", ".join(missing)}: an Occ3D labels.npz has semantics, mask_camera and mask_lidar')
+    for key, array in arrays.items():
+        if array.shape[:3] != OCC3D_GRID.shape:
+            raise ValueError(f'{path}: {key} has shape {array.shape}, not {OCC3D_GRID.shape}: it is on another grid')
+    return OccupancyTruth(arrays['semantics'].astype(np.uint8), arrays['mask_camera'].astype(bool),
+                          arrays['mask_lidar'].astype(bool), arrays.get('instances'), arrays.get('flow'))
+
+
+def write_truth(path: Path | str, truth: OccupancyTruth) -> None:
+    """Write one `labels.npz` as Occ3D has it (masks as uint8), making its folder; `instances` and `flow` when given."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {'semantics': truth.labels.astype(np.uint8), 'mask_lidar': truth.mask_lidar.astype(np.uint8),
+              'mask_camera': truth.mask_camera.astype(np.uint8)}
+    if truth.instances is not None:
+        arrays['instances'] = truth.instances.astype(np.uint16)
+    if truth.flow is not None:
+        arrays['flow'] = truth.flow.astype(np.float16)
+    with path.open('wb') as file:
+        np.savez_compressed(file, **arrays)
+
+
+def truth_by_stamp(folder: Path | str) -> dict[int, Path]:
+    """Truth files of a folder `<stamp_ns>.npz` (or of its scene folders), by stamp, in time order.
+
+    Raises FileNotFoundError when there are none.
+    """
+    folder = Path(folder)
+    files = {int(path.stem): path for path in sorted(folder.rglob('*.npz')) if path.stem.isdigit()}
+    if not files:
+        raise FileNotFoundError(f'{folder} holds no truth files <stamp in ns>.npz: give a folder that `occ world` wrote')
+    return dict(sorted(files.items()))
