@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from occ_perception.geometry.column_lift import LiftSpec
 from occ_perception.geometry.voxel_grid import OCC3D_GRID, VoxelGridSpec
 
 NUSCENES_CAMERAS = ('CAM_FRONT_LEFT', 'CAM_FRONT', 'CAM_FRONT_RIGHT', 'CAM_BACK_LEFT', 'CAM_BACK', 'CAM_BACK_RIGHT')
@@ -34,7 +35,7 @@ class NetworkEntry:
     """One row of the catalogue.
 
     family: package under networks/ that builds it. published_miou: Occ3D-nuScenes val, camera mask, percent; None where none
-    was published. weights: name of the shipped weights under occ_perception/weights/ without suffix, or None (the user
+    was published. lift: frustum of networks that lift image features through depth, else None. weights: name of the shipped weights under occ_perception/weights/ without suffix, or None (the user
     brings a checkpoint).
     """
 
@@ -46,8 +47,27 @@ class NetworkEntry:
     cameras: tuple[str, ...] = NUSCENES_CAMERAS
     frames: int = 1
     grid: VoxelGridSpec = OCC3D_GRID
+    lift: LiftSpec | None = None
     published_miou: float | None = None
     weights: str | None = None
 
 
-NETWORKS: dict[str, NetworkEntry] = {}
+_SAMPLE_IMAGES = ImagePreprocessing(input_height=128, input_width=352)
+
+NETWORKS: dict[str, NetworkEntry] = {row.name: row for row in (
+    NetworkEntry('flashocc-r50-M0', 'flashocc', 'FlashOcc M0: ResNet-50, one frame, 2D BEV encoder, channel-to-height head',
+                 ImagePreprocessing(), 39_939_028, lift=LiftSpec(256, 704), published_miou=31.95),
+    NetworkEntry('scocc-r50', 'scocc', 'SCOcc, one frame: FlashOcc R50 with multi-scale fusion and coordinate attention',
+                 ImagePreprocessing(), 0, lift=LiftSpec(256, 704, depth_step=0.5), published_miou=33.95),
+    NetworkEntry('scocc_sample', 'scocc', 'SCOcc made small, trained on the sample world: live on two CPU cores',
+                 _SAMPLE_IMAGES, 0, lift=LiftSpec(128, 352, stride=8), weights='scocc_sample'),
+)}
+"""Catalogue name -> row."""
+
+
+def entry(name: str) -> NetworkEntry:
+    """Row of a network. Raises ValueError that lists the known names."""
+    try:
+        return NETWORKS[name]
+    except KeyError:
+        raise ValueError(f'no network is called {name!r}; known: {", ".join(NETWORKS)}') from None

@@ -1,0 +1,80 @@
+"""Lift-splat view transform: image features to a bird's-eye-view map through predicted depth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from occ_perception.geometry.column_lift import LiftSpec, LiftTables
+
+
+@dataclass(frozen=True)
+class LiftTensors:
+    """LiftTables of a batch as tensors: slot (B, N, W, bins, H) uint8, sum_* (B, width, rows), cell (B, cells), integers."""
+
+    slot: Tensor
+    sum_1: Tensor
+    sum_2: Tensor
+    sum_3: Tensor
+    cell: Tensor
+    slots: int
+
+    @classmethod
+    def stack(cls, tables: Sequence[LiftTables], device: torch.device | str = 'cpu') -> LiftTensors:
+        """One batch of tables, one per sample. Raises ValueError when they were padded to different caps."""
+        if len({(t.slots, t.sum_1.shape, t.sum_2.shape, t.sum_3.shape) for t in tables}) != 1:
+            raise ValueError('lift tables of one batch have different shapes: build them all with the same caps')
+        arrays = (np.stack([getattr(t, name) for t in tables]) for name in LiftTables.NAMES)
+        return cls(*(torch.from_numpy(a).to(device) for a in arrays), tables[0].slots)
+
+
+def _rows_of(table: Tensor, index: Tensor) -> Tensor:
+    """Rows (B, R, C) picked by (B, ...) indices -> (B, ..., C)."""
+    batch, rows, channels = table.shape
+    if batch > 1:
+        index = index + rows * torch.arange(batch, device=index.device, dtype=index.dtype).view(-1, *[1] * (index.dim() - 1))
+    return F.embedding(index, table.reshape(batch * rows, channels))
+
+
+def lift(depth: Tensor, features: Tensor, tables: LiftTensors, map_shape: tuple[int, int, int]) -> Tensor:
+    """Sum depth * feature over the frustum points of each cell.
+
+    depth: (B, N, bins, H, W) probabilities, features: (B, N, C, H, W), map_shape: (z, y, x).
+    Returns (B, z * C, y, x): the channels of the lowest cells first.
+    """
+    batch, cameras, bins, height, width = depth.shape
+    channels = features.shape[2]
+    depth = depth.permute(0, 1, 4, 2, 3).unsqueeze(3)
+    slot = tables.slot.unsqueeze(3)
+    slots = torch.arange(tables.slots, dtype=torch.uint8, device=slot.device).view(-1, 1, 1)
+    masked = depth * (slot == slots)
+    groups = masked.reshape(batch * cameras * width, tables.slots * bins, height) @ (
+        features.permute(0, 1, 4, 3, 2).reshape(batch * cameras * width, height, channels))
+    level_0 = groups.reshape(batch, cameras * width * tables.slots * bins, channels)
+    level_1 = _rows_of(level_0, tables.sum_1).sum(1)
+    level_2 = _rows_of(level_1, tables.sum_2).sum(1)
+    level_3 = _rows_of(level_2, tables.sum_3).sum(1)
+    cells = _rows_of(torch.cat([level_1, level_2, level_3], 1), tables.cell)
+    z, y, x = map_shape
+    return cells.reshape(batch, z, y, x, channels).permute(0, 1, 4, 2, 3).reshape(batch, z * channels, y, x)
+
+
+class LiftSplat(nn.Module):
+    """LSSViewTransformer: one 1x1 convolution gives depth logits and context, which are lifted into the map."""
+
+    def __init__(self, in_channels: int, channels: int, spec: LiftSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.depth_net = nn.Conv2d(in_channels, spec.bins + channels, 1)
+
+    def forward(self, features: Tensor, tables: LiftTensors) -> tuple[Tensor, Tensor]:
+        """(B, N, C, H, W) image features -> (BEV map (B, channels * z, Y, X), depth logits (B, N, bins, H, W))."""
+        batch, cameras = features.shape[:2]
+        both = self.depth_net(features.flatten(0, 1)).unflatten(0, (batch, cameras))
+        logits, context = both.split([self.spec.bins, both.shape[2] - self.spec.bins], 2)
+        return lift(logits.softmax(2), context, tables, self.spec.map_shape), logits
