@@ -1,0 +1,131 @@
+"""LiDAR clouds to points in the ego frame at one stamp, each point moved from the place where it was measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from occ_perception.geometry.transforms import apply, inverse, matrix, quaternion_from_rotation
+
+DATATYPES = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 8: 'f8'}
+"""sensor_msgs/PointField datatype -> numpy type."""
+
+
+class CloudError(ValueError):
+    """A cloud that cannot be used; the message names the topic and the reason."""
+
+
+def points_from_cloud(cloud: Any, stamp_ns: int, topic: str) -> tuple[np.ndarray, int]:
+    """Points of a PointCloud2 in its own frame: ((M, 5) float32 x, y, z, intensity, time; non-finite points left out).
+
+    cloud has the attributes of sensor_msgs/PointCloud2. time is in seconds relative to stamp_ns, from a field `time` (seconds),
+    `t` (nanoseconds) or `timestamp` (seconds, absolute); 0 without one. Intensity is 0 where the cloud has none.
+    Raises CloudError for an empty cloud, missing x, y, z, or sizes that do not fit the data.
+    """
+    fields = {f.name: f for f in cloud.fields}
+    missing = [name for name in 'xyz' if name not in fields]
+    if missing:
+        raise CloudError(f'{topic}: cloud has no field {", ".join(missing)}, only {", ".join(fields) or "none"}')
+    count = cloud.width * cloud.height
+    if count == 0:
+        raise CloudError(f'{topic}: empty cloud (0 points)')
+    order = '>' if cloud.is_bigendian else '<'
+    flat = np.frombuffer(cloud.data, np.uint8)
+    row_step = cloud.row_step or cloud.width * cloud.point_step
+    if row_step < cloud.width * cloud.point_step or flat.size < row_step * cloud.height:
+        raise CloudError(f'{topic}: {flat.size} bytes do not hold {cloud.height} rows of {cloud.width} points '
+                         f'of {cloud.point_step} bytes')
+    wanted = [name for name in ('x', 'y', 'z', 'intensity', 'time', 't', 'timestamp') if name in fields]
+    bad = [name for name in wanted if fields[name].datatype not in DATATYPES]
+    if bad:
+        raise CloudError(f'{topic}: field {bad[0]} has unknown datatype {fields[bad[0]].datatype}')
+    dtype = np.dtype({'names': wanted, 'formats': [order + DATATYPES[fields[name].datatype] for name in wanted],
+                      'offsets': [fields[name].offset for name in wanted], 'itemsize': cloud.point_step})
+    rows = flat[:row_step * cloud.height].reshape(cloud.height, row_step)[:, :cloud.width * cloud.point_step]
+    records = np.ascontiguousarray(rows).view(dtype).reshape(-1)
+    points = np.zeros((count, 5), np.float32)
+    for column, name in enumerate(('x', 'y', 'z', 'intensity')):
+        if name in wanted:
+            points[:, column] = records[name]
+    if 'time' in wanted:
+        points[:, 4] = records['time']
+    elif 't' in wanted:
+        points[:, 4] = records['t'] * 1e-9
+    elif 'timestamp' in wanted:
+        points[:, 4] = records['timestamp'].astype(np.float64) - stamp_ns * 1e-9
+    finite = np.isfinite(points).all(axis=1)
+    left_out = count - int(finite.sum())
+    if left_out == count:
+        raise CloudError(f'{topic}: none of {count} points is finite')
+    return (points if left_out == 0 else points[finite]), left_out
+
+
+def time_span(points: np.ndarray) -> tuple[float, float]:
+    """First and last measuring time of (M, 5) points, seconds relative to their cloud's stamp."""
+    return float(points[:, 4].min()), float(points[:, 4].max())
+
+
+def to_ego(points: np.ndarray, ego_from_sensor: np.ndarray, fixed_from_ego_first: np.ndarray, fixed_from_ego_last: np.ndarray,
+           fixed_from_ego_reference: np.ndarray, reference_s: float = 0.0) -> np.ndarray:
+    """Points moved to the ego frame at the reference time: (M, 5) float32 x, y, z, intensity, time lag [s].
+
+    points: (M, 5) as points_from_cloud gives them. The ego poses (4, 4) are those at the first and the last point's time
+    (see time_span) and at the reference; between the two the vehicle is taken to move evenly. reference_s: the reference's
+    time in seconds relative to the cloud's stamp. Time lag = reference minus the point's own time.
+    """
+    first_s, last_s = time_span(points)
+    fraction = (points[:, 4] - first_s) / max(last_s - first_s, 1e-9)
+    first = inverse(fixed_from_ego_reference) @ fixed_from_ego_first
+    last = inverse(fixed_from_ego_reference) @ fixed_from_ego_last
+    out = points.copy()
+    out[:, :3] = _move_evenly(apply(ego_from_sensor, points[:, :3]), fraction, first, last)
+    out[:, 4] = reference_s - points[:, 4]
+    return out
+
+
+def move_to_reference(points: np.ndarray, fixed_from_ego: np.ndarray, fixed_from_ego_reference: np.ndarray,
+                      lag_s: float) -> np.ndarray:
+    """An earlier sweep in the ego frame of its own time moved to the reference's; its time lags grow by lag_s."""
+    out = points.copy()
+    out[:, :3] = apply(inverse(fixed_from_ego_reference) @ fixed_from_ego, points[:, :3])
+    out[:, 4] += np.float32(lag_s)
+    return out
+
+
+def _move_evenly(points: np.ndarray, fraction: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """(M, 3) points moved by the transform at each one's fraction (M,) of the way from first to last (4, 4)."""
+    turn = first[:3, :3].T @ last[:3, :3]
+    x, y, z, w = quaternion_from_rotation(turn)
+    sine = float(np.sqrt(x * x + y * y + z * z))
+    angle = 2 * np.arctan2(sine, w)
+    axis = (np.array([x, y, z]) / sine if sine > 1e-9 else np.array([0.0, 0.0, 1.0])).astype(points.dtype)
+    theta = (fraction * np.float32(angle))[:, None].astype(points.dtype)
+    # Rodrigues: each point turned about the common axis by its own angle, then by the first pose.
+    turned = (points * np.cos(theta) + np.cross(axis, points) * np.sin(theta)
+              + axis * (points @ axis)[:, None] * (1 - np.cos(theta)))
+    shift = (last[:3, 3] - first[:3, 3]).astype(points.dtype)
+    return apply(matrix(first[:3, :3], first[:3, 3]), turned) + fraction[:, None].astype(points.dtype) * shift
+
+
+class SweepHistory:
+    """Past sweeps by time: those measured within a window before the reference go along with the newest one.
+
+    Sweeps are kept in the ego frame of their own stamp together with that pose, so nothing drifts by repeated moving.
+    """
+
+    def __init__(self, window_ns: int, jump_back_ns: int = 500_000_000) -> None:
+        self.window_ns = window_ns
+        self.jump_back_ns = jump_back_ns
+        self._sweeps: list[tuple[int, np.ndarray, np.ndarray]] = []
+
+    def add(self, stamp_ns: int, points: np.ndarray, fixed_from_ego: np.ndarray) -> np.ndarray:
+        """Take a sweep ((M, 5), ego frame at stamp_ns) and return it with those of the window, newest first."""
+        if self._sweeps and self._sweeps[-1][0] - stamp_ns > self.jump_back_ns:
+            self._sweeps.clear()
+        self._sweeps = [sweep for sweep in self._sweeps if stamp_ns - self.window_ns <= sweep[0] < stamp_ns]
+        parts = [points] + [move_to_reference(old, pose, fixed_from_ego, (stamp_ns - old_ns) * 1e-9)
+                            for old_ns, old, pose in reversed(self._sweeps)]
+        if self.window_ns:
+            self._sweeps.append((stamp_ns, points, fixed_from_ego))
+        return np.concatenate(parts) if len(parts) > 1 else points
