@@ -1,0 +1,198 @@
+"""The training loop of the camera occupancy networks: data in, averaged weights out, resumable at any checkpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from occ_perception.catalogue import NetworkEntry, entry
+from occ_perception.geometry.column_lift import build_lift_tables
+from occ_perception.labels import FREE
+from occ_perception.networks.build import build_network
+from occ_perception.networks.flashocc.network import FlashOcc
+from occ_perception.networks.parts.lift_splat import LiftTensors
+from occ_perception.training.ema import MovingAverage
+from occ_perception.training.loader import batches
+from occ_perception.training.losses import histogram_cross_entropy, masked_cross_entropy, soft_jaccard
+from occ_perception.training.samples import TrainingSample, class_histogram, depth_histogram
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Everything that decides the result of a run, beside the data.
+
+    Learning rate: linear warm-up over warmup_steps, then half a cosine down to 2 % of it at `steps`. Loss weights: soft Jaccard,
+    depth and pixel class count jaccard_weight, depth_weight and class_weight times the cross entropy.
+    """
+
+    network: str
+    steps: int
+    batch_size: int = 4
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    warmup_steps: int = 200
+    gradient_clip: float = 5.0
+    ema_decay: float = 0.999
+    jaccard_weight: float = 1.0
+    depth_weight: float = 0.3
+    class_weight: float = 0.3
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Stacked samples: images (B, N, H, W, 3) uint8, voxel targets of the visible voxels, histograms per feature cell."""
+
+    images: Tensor
+    tables: LiftTensors
+    visible: Tensor
+    labels: Tensor
+    depth: Tensor
+    pixel_class: Tensor
+
+
+def collate(row: NetworkEntry, samples: Sequence[TrainingSample]) -> Batch:
+    """Samples to a batch; `visible` holds flat voxel indices over the batch, `labels` the classes there."""
+    lift = row.lift
+    assert lift is not None
+    caps = lift.default_caps(len(samples[0].images))
+    tables = [build_lift_tables(lift, s.intrinsics, s.reference_ego_from_camera, caps) for s in samples]
+    visible = np.flatnonzero(np.stack([s.visible for s in samples]))
+    labels = np.stack([s.labels for s in samples]).ravel()[visible].astype(np.int64)
+    depth = np.stack([depth_histogram(s.depth_m, lift.depth_start, lift.depth_step, lift.bins) for s in samples])
+    classes = np.stack([class_histogram(s.pixel_class) for s in samples])
+    images = np.stack([s.images for s in samples])
+    return Batch(torch.from_numpy(images), LiftTensors.stack(tables), torch.from_numpy(visible), torch.from_numpy(labels),
+                 torch.from_numpy(depth), torch.from_numpy(classes))
+
+
+def class_weights(voxel_counts: np.ndarray) -> Tensor:
+    """Weight per class, (classes,): 1 / sqrt(share of visible voxels), scaled so that an average voxel weighs 1, at most 12."""
+    share = np.maximum(voxel_counts, 1) / max(voxel_counts.sum(), 1)
+    weight = 1 / np.sqrt(share)
+    return torch.from_numpy(np.minimum(weight / (weight * share).sum(), 12.0).astype(np.float32))
+
+
+class Trainer:
+    """A network, its optimiser and its moving average; steps of training and checkpoints.
+
+    pixel_classifier exists in training only: it makes image features name the class of what they see.
+    """
+
+    def __init__(self, plan: TrainingPlan, voxel_counts: np.ndarray, bf16: bool) -> None:
+        torch.manual_seed(plan.seed)
+        self.plan, self.row, self.bf16 = plan, entry(plan.network), bf16
+        network = build_network(plan.network)
+        assert isinstance(network, FlashOcc)
+        self.network = network.to(memory_format=torch.channels_last).train()
+        self.pixel_classifier = nn.Conv2d(network.config.neck_channels, FREE + 1, 1)
+        self.weights = class_weights(voxel_counts)
+        named = [*self.network.named_parameters(), *self.pixel_classifier.named_parameters()]
+        self.optimizer = torch.optim.AdamW(
+            [{'params': [p for _, p in named if p.dim() > 1], 'weight_decay': plan.weight_decay},
+             {'params': [p for _, p in named if p.dim() <= 1], 'weight_decay': 0.0}], lr=plan.learning_rate)
+        self.average = MovingAverage(self.network, plan.ema_decay)
+        self.step = 0
+
+    def learning_rate(self) -> float:
+        """Learning rate of the present step."""
+        plan = self.plan
+        if self.step < plan.warmup_steps:
+            return plan.learning_rate * (self.step + 1) / plan.warmup_steps
+        done = (self.step - plan.warmup_steps) / max(plan.steps - plan.warmup_steps, 1)
+        return plan.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Every loss of a batch, unweighted."""
+        with torch.autocast('cpu', torch.bfloat16, enabled=self.bf16):
+            output = self.network(batch.images, batch.tables)
+            features = output.image_features.flatten(0, 1)
+            pixel_logits = self.pixel_classifier(features)
+        logits = output.logits.reshape(-1, output.logits.shape[-1]).index_select(0, batch.visible)
+        return {
+            'occupancy': masked_cross_entropy(logits, batch.labels, self.weights),
+            'jaccard': soft_jaccard(logits, batch.labels),
+            'depth': histogram_cross_entropy(output.depth_logits.flatten(0, 1), batch.depth.flatten(0, 1)),
+            'pixel_class': histogram_cross_entropy(pixel_logits, batch.pixel_class.flatten(0, 1)),
+        }
+
+    def train_step(self, batch: Batch) -> dict[str, float]:
+        """One step of the optimiser and the average; returns the losses. Raises FloatingPointError when they are not finite."""
+        for group in self.optimizer.param_groups:
+            group['lr'] = self.learning_rate()
+        losses = self.losses(batch)
+        plan = self.plan
+        total = (losses['occupancy'] + plan.jaccard_weight * losses['jaccard'] + plan.depth_weight * losses['depth']
+                 + plan.class_weight * losses['pixel_class'])
+        values = {name: float(value.detach()) for name, value in losses.items()}
+        if not math.isfinite(float(total.detach())):
+            raise FloatingPointError(f'loss is not finite at step {self.step}: {values}; lower --learning-rate')
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), plan.gradient_clip)
+        self.optimizer.step()
+        self.average.update(self.network)
+        self.step += 1
+        return values
+
+    def save(self, path: Path) -> None:
+        """Write all that resuming needs; the old file stays until the new one is whole."""
+        unfinished = path.with_suffix('.part')
+        torch.save({'plan': asdict(self.plan), 'step': self.step, 'network': self.network.state_dict(),
+                    'pixel_classifier': self.pixel_classifier.state_dict(), 'optimizer': self.optimizer.state_dict(),
+                    'average': self.average.state, 'average_updates': self.average.updates}, unfinished)
+        unfinished.replace(path)
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint. Raises ValueError when it belongs to another plan."""
+        saved = torch.load(path, weights_only=True)
+        if saved['plan'] != asdict(self.plan):
+            changed = [f'{k}: {v} there, {asdict(self.plan).get(k)} now' for k, v in saved['plan'].items()
+                       if asdict(self.plan).get(k) != v]
+            raise ValueError(f'{path} was made by another plan ({"; ".join(changed)}): train with the same options, or in a new '
+                             '--out folder')
+        self.network.load_state_dict(saved['network'])
+        self.pixel_classifier.load_state_dict(saved['pixel_classifier'])
+        self.optimizer.load_state_dict(saved['optimizer'])
+        self.average.state, self.average.updates = saved['average'], saved['average_updates']
+        self.step = saved['step']
+
+
+def train(plan: TrainingPlan, files: Sequence[Path], voxel_counts: np.ndarray, folder: Path, bf16: bool,
+          checkpoint_every: int = 250) -> Iterator[tuple[Trainer, dict[str, float]]]:
+    """Train to plan.steps, resuming from folder/checkpoint.pt where there is one; yields after every checkpoint.
+
+    Losses are appended to folder/log.jsonl, averaged over the steps between two lines.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(plan, voxel_counts, bf16)
+    checkpoint = folder / 'checkpoint.pt'
+    if checkpoint.is_file():
+        trainer.resume(checkpoint)
+    source = batches(files, plan.batch_size, plan.seed, trainer.step, plan.steps, lambda samples: collate(trainer.row, samples))
+    recent: list[dict[str, float]] = []
+    began = time.monotonic()
+    with tqdm(total=plan.steps, initial=trainer.step, unit='step', desc=f'training {plan.network}') as progress, \
+            open(folder / 'log.jsonl', 'a') as log:
+        for batch in source:
+            recent.append(trainer.train_step(batch))
+            progress.update()
+            if trainer.step % 20 == 0:
+                means = {name: round(float(np.mean([r[name] for r in recent[-20:]])), 4) for name in recent[0]}
+                progress.set_postfix(means)
+                log.write(json.dumps({'step': trainer.step, 'seconds': round(time.monotonic() - began, 1),
+                                      'learning_rate': trainer.learning_rate(), **means}) + '\n')
+                log.flush()
+            if trainer.step % checkpoint_every == 0 or trainer.step == plan.steps:
+                trainer.save(checkpoint)
+                yield trainer, {name: float(np.mean([r[name] for r in recent])) for name in recent[0]}
+                recent.clear()
