@@ -48,9 +48,9 @@ class FlashOcc(nn.Module):
 
     def normalise(self, images: Tensor) -> Tensor:
         """RGB images (..., H, W, 3) uint8 -> (..., 3, H, W) float, channels reversed to B, G, R and scaled as published."""
-        mean = torch.tensor(self.preprocessing.mean, device=images.device)
-        scale = 1 / torch.tensor(self.preprocessing.std, device=images.device)
-        return ((images.float().flip(-1) - mean) * scale).movedim(-1, -3)
+        mean, std = (torch.tensor(values, device=images.device).view(3, 1, 1)
+                     for values in (self.preprocessing.mean, self.preprocessing.std))
+        return (images.movedim(-1, -3).flip(-3).float() - mean) / std
 
     def bev_features(self, normalised: Tensor, tables: LiftTensors) -> tuple[Tensor, Tensor, Tensor]:
         """(B, N, 3, H, W) normalised images -> (BEV map (B, C, Y, X), depth logits, image features)."""
