@@ -279,7 +279,7 @@ def build_packages(ground: Ground, progress: Progress) -> None:
 
 def check_environment(ground: Ground, progress: Progress) -> None:
     """The environment imports what the nodes need, and publishes from its own packages."""
-    modules = ['rclpy', 'occ_msgs.msg', 'occ_msgs.srv', 'occ_perception.catalogue']
+    modules = ['rclpy', 'occ_msgs.msg', 'occ_msgs.srv', 'tf2_ros', 'message_filters', 'sensor_msgs_py.point_cloud2', 'cv_bridge', 'occ_perception.catalogue']
     code = f'import importlib\nfor name in {modules!r}: importlib.import_module(name)\n' \
            'from occ_msgs.msg import VoxelGrid\nVoxelGrid.__class__.__import_type_support__()\n'
     progress.run([str(ground.python), '-c', code], f'Remove {ground.prefix} and run the same command again.', env=ground.variables(), cwd=str(ground.prefix))

@@ -1,0 +1,1 @@
+"""Helpers for the messages of sensor_msgs."""
