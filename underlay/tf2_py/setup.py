@@ -6,6 +6,9 @@ setup(
     name='tf2_py',
     version='0.1.0',
     packages=['tf2_py'],
-    data_files=[('share/ament_index/resource_index/packages', ['resource/tf2_py']), ('share/tf2_py', ['package.xml'])],
+    data_files=[
+        ('share/ament_index/resource_index/packages', ['resource/tf2_py']),
+        ('share/tf2_py', ['package.xml']),
+    ],
     zip_safe=False,
 )

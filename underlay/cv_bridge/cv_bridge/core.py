@@ -7,19 +7,23 @@ import io
 import sys
 
 import numpy as np
-from cv_bridge.encodings import CvBridgeError, convert, dtype_with_channels
 from PIL import Image as PillowImage
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from cv_bridge.encodings import CvBridgeError, convert, dtype_with_channels
+
 _GENERIC = {'uint8': '8U', 'int8': '8S', 'uint16': '16U', 'int16': '16S', 'int32': '32S', 'float32': '32F', 'float64': '64F'}
-_PILLOW_FORMATS = {'jpg': 'JPEG', 'jpeg': 'JPEG', 'jpe': 'JPEG', 'png': 'PNG', 'bmp': 'BMP', 'dib': 'BMP', 'tif': 'TIFF', 'tiff': 'TIFF',
-                   'jp2': 'JPEG2000', 'pgm': 'PPM', 'ppm': 'PPM', 'pbm': 'PPM'}
+_PILLOW_FORMATS = {'jpg': 'JPEG', 'jpeg': 'JPEG', 'jpe': 'JPEG', 'png': 'PNG', 'bmp': 'BMP', 'dib': 'BMP', 'tif': 'TIFF',
+                   'tiff': 'TIFF', 'jp2': 'JPEG2000', 'pgm': 'PPM', 'ppm': 'PPM', 'pbm': 'PPM'}
 JPEG_QUALITY = 95
 
 
 class CvBridge:
-    """Arrays are (height, width) for one channel and (height, width, channels) for more; colour without a stated order is b, g, r."""
+    """Converts both ways. Arrays are (height, width) for one channel and (height, width, channels) for more.
+
+    Colour without a stated order is b, g, r.
+    """
 
     def dtype_with_channels_to_cvtype2(self, dtype: np.dtype, n_channels: int) -> str:
         """Name of an array type, such as 8UC3."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from message_filters.simple_filter import SimpleFilter, stamp_of
 from rclpy.time import Time
+
+from message_filters.simple_filter import SimpleFilter, stamp_of
 
 
 class Cache(SimpleFilter):

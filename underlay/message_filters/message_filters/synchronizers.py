@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
-from message_filters.simple_filter import SimpleFilter, stamp_of
 from rclpy.duration import Duration
+
+from message_filters.simple_filter import SimpleFilter, stamp_of
 
 
 class TimeSynchronizer(SimpleFilter):

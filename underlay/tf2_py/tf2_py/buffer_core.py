@@ -12,6 +12,7 @@ from geometry_msgs.msg import TransformStamped
 from rclpy.duration import Duration
 from rclpy.logging import get_logger
 from rclpy.time import Time
+
 from tf2_py.exceptions import (
     ConnectivityException,
     ExtrapolationException,
@@ -169,7 +170,8 @@ class BufferCore:
                 if frame is None or frame.parent is None:
                     continue
                 span = frame.latest - frame.oldest
-                parts.append(f"{name}: \n  parent: '{frame.parent}'\n  broadcaster: '{self._authority.get(name, 'no recorded authority')}'\n"
+                authority = self._authority.get(name, 'no recorded authority')
+                parts.append(f"{name}: \n  parent: '{frame.parent}'\n  broadcaster: '{authority}'\n"
                              f'  rate: {frame.length * 1e9 / max(span, 100_000):.3f}\n'
                              f'  most_recent_transform: {seconds(frame.latest)}\n  oldest_transform: {seconds(frame.oldest)}\n'
                              f'  buffer_length: {span / 1e9:.3f}\n')
@@ -184,10 +186,9 @@ class BufferCore:
         return True, ''
 
     def _validate(self, call: str, frame: str) -> None:
-        if not frame:
-            raise InvalidArgumentException(f'Invalid argument "{frame}" passed to {call} - in tf2 frame_ids cannot be empty')
-        if frame.startswith('/'):
-            raise InvalidArgumentException(f'Invalid argument "{frame}" passed to {call} - in tf2 frame_ids cannot start with a \'/\'')
+        if not frame or frame.startswith('/'):
+            rule = "cannot start with a '/'" if frame else 'cannot be empty'
+            raise InvalidArgumentException(f'Invalid argument "{frame}" passed to {call} - in tf2 frame_ids {rule}')
         if frame not in self._frames:
             raise LookupException(f'"{frame}" passed to {call} does not exist. ')
 
@@ -201,7 +202,8 @@ class BufferCore:
             stamp = self._latest_common(target, source)
         return stamp, self._walk(target, source, stamp)
 
-    def _lookup_full(self, target: str, target_stamp: int, source: str, source_stamp: int, fixed: str, call: str) -> tuple[int, Rigid]:
+    def _lookup_full(self, target: str, target_stamp: int, source: str, source_stamp: int, fixed: str,
+                     call: str) -> tuple[int, Rigid]:
         for name, frame in (('target', target), ('source', source), ('fixed', fixed)):
             self._validate(f'{call} argument {name}_frame', frame)
         _, fixed_from_source = self._lookup(fixed, source, source_stamp, call)
@@ -224,7 +226,8 @@ class BufferCore:
                 raise ExtrapolationException(f'{halt}{between}')
         raise self._unconnected(target, source)
 
-    def _climb(self, start: str, goal: str, stamp: int, stop: str | None = None) -> tuple[Rigid, str, ExtrapolationException | None]:
+    def _climb(self, start: str, goal: str, stamp: int,
+               stop: str | None = None) -> tuple[Rigid, str, ExtrapolationException | None]:
         """Accumulate poses from start upwards; returns reached_from_start, the frame reached, and why it went no further."""
         name, up = start, IDENTITY
         for _ in range(MAX_DEPTH + 1):
@@ -265,5 +268,5 @@ class BufferCore:
                 raise LookupException(f'The tf tree is invalid because it contains a loop.\n{self.all_frames_as_string()}\n')
 
     def _unconnected(self, target: str, source: str) -> ConnectivityException:
-        return ConnectivityException(f"Could not find a connection between '{target}' and '{source}' because they are not part of the "
-                                     'same tree.Tf has two or more unconnected trees.')
+        return ConnectivityException(f"Could not find a connection between '{target}' and '{source}' because they are not part "
+                                     'of the same tree.Tf has two or more unconnected trees.')

@@ -54,7 +54,8 @@ class Buffer(BufferCore):
         super().set_transform_static(transform, authority)
         self._notify()
 
-    def lookup_transform(self, target_frame: str, source_frame: str, time: Time, timeout: Duration = Duration()) -> TransformStamped:  # noqa: B008
+    def lookup_transform(self, target_frame: str, source_frame: str, time: Time,
+                         timeout: Duration = Duration()) -> TransformStamped:  # noqa: B008
         """The transform that takes coordinates in source_frame to target_frame at a time; 0 means the latest common one.
 
         Waits up to timeout for it. Raises LookupException, ConnectivityException, ExtrapolationException or

@@ -9,6 +9,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile
 from tf2_msgs.msg import TFMessage
+
 from tf2_ros.buffer import Buffer
 
 DEFAULT_TF_TOPIC = '/tf'

@@ -67,7 +67,7 @@ def quaternion_inverse(quaternion: ArrayLike) -> np.ndarray:
 
 
 def quaternion_slerp(quat0: ArrayLike, quat1: ArrayLike, fraction: float, spin: int = 0, shortestpath: bool = True) -> np.ndarray:
-    """Between two rotations at a fraction 0 ... 1 of the arc, along the shorter one unless told otherwise, with extra half turns."""
+    """Between two rotations at a fraction 0 ... 1 of the arc, the shorter one unless told otherwise, with extra half turns."""
     start = np.asarray(quat0, dtype=float) / np.linalg.norm(quat0)
     end = np.asarray(quat1, dtype=float) / np.linalg.norm(quat1)
     if fraction in (0.0, 1.0):
