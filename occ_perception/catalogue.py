@@ -34,9 +34,9 @@ class ImagePreprocessing:
 class NetworkEntry:
     """One row of the catalogue.
 
-    family: package under networks/ that builds it. published_miou: Occ3D-nuScenes val, camera mask, percent; None where none
-    was published. lift: frustum of networks that lift image features through depth, else None. weights: name of the shipped weights under occ_perception/weights/ without suffix, or None (the user
-    brings a checkpoint).
+    family: package under networks/ that builds it. parameters: learnable ones. lift: frustum of networks that lift image
+    features through depth, else None. published_miou: Occ3D-nuScenes val, camera mask, percent; None where none was published.
+    weights: name of the shipped weights under occ_perception/weights/ without suffix, or None (the user brings a checkpoint).
     """
 
     name: str
@@ -56,11 +56,11 @@ _SAMPLE_IMAGES = ImagePreprocessing(input_height=128, input_width=352)
 
 NETWORKS: dict[str, NetworkEntry] = {row.name: row for row in (
     NetworkEntry('flashocc-r50-M0', 'flashocc', 'FlashOcc M0: ResNet-50, one frame, 2D BEV encoder, channel-to-height head',
-                 ImagePreprocessing(), 39_939_028, lift=LiftSpec(256, 704), published_miou=31.95),
+                 ImagePreprocessing(), 39_938_892, lift=LiftSpec(256, 704), published_miou=31.95),
     NetworkEntry('scocc-r50', 'scocc', 'SCOcc, one frame: FlashOcc R50 with multi-scale fusion and coordinate attention',
-                 ImagePreprocessing(), 0, lift=LiftSpec(256, 704, depth_step=0.5), published_miou=33.95),
+                 ImagePreprocessing(), 56_474_256, lift=LiftSpec(256, 704, depth_step=0.5), published_miou=33.95),
     NetworkEntry('scocc_sample', 'scocc', 'SCOcc made small, trained on the sample world: live on two CPU cores',
-                 _SAMPLE_IMAGES, 0, lift=LiftSpec(128, 352, stride=8), weights='scocc_sample'),
+                 _SAMPLE_IMAGES, 6_581_092, lift=LiftSpec(128, 352, stride=8), weights='scocc_sample'),
 )}
 """Catalogue name -> row."""
 

@@ -168,8 +168,8 @@ class LiftTables:
     NAMES = ('slot', 'sum_1', 'sum_2', 'sum_3', 'cell')
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The tables by name, in the order in which networks take them."""
-        return {name: getattr(self, name) for name in self.NAMES}
+        """The tables by name, in the order in which exported networks take them, then `slots` as a scalar array."""
+        return {**{name: getattr(self, name) for name in self.NAMES}, 'slots': np.array(self.slots, np.int32)}
 
 
 def image_transform(post_rotation: np.ndarray, post_translation: np.ndarray) -> np.ndarray:

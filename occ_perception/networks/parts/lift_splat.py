@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +31,11 @@ class LiftTensors:
             raise ValueError('lift tables of one batch have different shapes: build them all with the same caps')
         arrays = (np.stack([getattr(t, name) for t in tables]) for name in LiftTables.NAMES)
         return cls(*(torch.from_numpy(a).to(device) for a in arrays), tables[0].slots)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], device: torch.device | str = 'cpu') -> LiftTensors:
+        """A batch of one from LiftTables.arrays()."""
+        return cls(*(torch.from_numpy(arrays[name])[None].to(device) for name in LiftTables.NAMES), int(arrays['slots']))
 
 
 def _rows_of(table: Tensor, index: Tensor) -> Tensor:
