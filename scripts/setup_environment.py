@@ -198,8 +198,11 @@ def requirement_files(ground: Ground, level: str) -> list[Path]:
 
 
 def constraint_files(ground: Ground) -> list[Path]:
-    """Exact versions. Over a sourced distribution its own libraries decide (its cv_bridge is built for one numpy)."""
-    return [] if ground.sourced else [REQUIREMENTS / 'constraints.txt']
+    """Exact versions. Over a sourced distribution its own libraries decide (its cv_bridge is built for one numpy).
+
+    Python 3.10 is too old for some of these versions and takes what it can get.
+    """
+    return [] if ground.sourced or sys.version_info < (3, 11) else [REQUIREMENTS / 'constraints.txt']
 
 
 def reachable(url: str) -> bool:
