@@ -20,6 +20,7 @@ from rosgraph_msgs.msg import Clock
 
 from occ_msgs.msg import VoxelGrid
 from occ_perception.geometry.voxel_grid import OCC3D_GRID
+from occ_perception.nodes.dds import use_default_profile
 from occ_perception.runtime.live_score import ReceivedGrid
 
 
@@ -81,6 +82,7 @@ def receive(topic: str, expect: int, start_timeout_s: float, idle_timeout_s: flo
 
     Runs rclpy by itself. on_ready is called once the subscription stands.
     """
+    use_default_profile()
     rclpy.init(args=[])
     node = Scorer(topic, rate)
     executor = SingleThreadedExecutor()

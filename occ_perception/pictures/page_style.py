@@ -14,7 +14,7 @@ h2{font-size:17px;margin:0 0 12px}
 section h2:not(:first-child){margin-top:26px}
 section:not(.cards):not(#player){background:var(--card);border:1px solid var(--line);border-radius:12px;
   padding:18px 20px;margin-top:16px}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(130px,1fr));gap:12px;margin-bottom:16px}
+.cards{display:grid;grid-template-columns:repeat(7,1fr);gap:12px;margin-bottom:16px}
 .card{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:12px 16px;display:flex;
   flex-direction:column}
 .card b{font-size:26px;font-weight:600;letter-spacing:-.01em;font-variant-numeric:tabular-nums}
@@ -27,7 +27,7 @@ section:not(.cards):not(#player){background:var(--card);border:1px solid var(--l
   color:var(--ink);font-size:13px;cursor:pointer}
 #controls output{color:var(--muted);font-variant-numeric:tabular-nums;min-width:64px;text-align:right}
 .two{display:grid;grid-template-columns:1fr 1fr;gap:16px}
-@media (max-width:900px){.two{grid-template-columns:1fr}}
+@media (max-width:900px){.two{grid-template-columns:1fr}.cards{grid-template-columns:1fr 1fr}}
 table{width:100%;border-collapse:collapse}
 th{font-weight:400;text-align:left;padding:4px 10px 4px 0;white-space:nowrap}
 td{padding:4px 6px;width:40%;color:var(--muted)}
@@ -35,10 +35,10 @@ td{padding:4px 6px;width:40%;color:var(--muted)}
 .scores tr:nth-child(2) th{font-weight:600}.scores th{white-space:normal;width:34%}.scores td{width:33%}
 td.number{text-align:right;font-variant-numeric:tabular-nums;font-size:13px}
 .classes tr:first-child td{font-size:12px;vertical-align:bottom}
-.bar{position:relative;height:20px;background:var(--paper);border-radius:5px;overflow:hidden}
-.bar i{display:block;height:100%;border-radius:5px}
-.bar em{position:absolute;right:7px;top:0;line-height:20px;font-style:normal;font-size:13px;color:var(--ink);
-  font-variant-numeric:tabular-nums}
+.bar{display:flex;align-items:center;gap:8px}
+.bar b{flex:1;height:16px;background:var(--paper);border-radius:4px;overflow:hidden}
+.bar i{display:block;height:100%;border-radius:4px}
+.bar em{width:34px;text-align:right;font-style:normal;font-size:13px;color:var(--ink);font-variant-numeric:tabular-nums}
 .swatch{display:inline-block;width:13px;height:13px;border-radius:3px;margin-right:8px;vertical-align:-1px;
   border:1px solid var(--line)}
 svg{width:100%;height:auto;display:block}svg text{fill:var(--muted);font-size:11px}
@@ -49,16 +49,32 @@ footer{margin-top:18px;color:var(--muted);font-size:13px}code{font-size:12px}
 '''
 
 SCRIPT = '''
-const player=document.getElementById('player');
-if(player){const images=[...player.querySelectorAll('img')],seek=document.getElementById('seek'),count=document.getElementById('count'),
-  
-play=document.getElementById('play');let at=0,timer=null;
-const show=k=>{images[at].hidden=true;at=(k+images.length)%images.length;images[at].hidden=false;seek.value=at;
-count.textContent=(at+1)+' / '+images.length};
-const toggle=()=>{if(timer){clearInterval(timer);timer=null}else{timer=setInterval(()=>show(at+1),+player.dataset.period)}
-play.textContent=timer?'\\u275A\\u275A':'\\u25B6'};
-const pause=()=>{if(timer)toggle()};
-play.onclick=toggle;seek.oninput=()=>{pause();show(+seek.value)};
-addEventListener('keydown',e=>{if(e.target.tagName==='BUTTON')return;if(e.key==='ArrowRight'){pause();show(at+1)}
-if(e.key==='ArrowLeft'){pause();show(at-1)}if(e.key===' '){e.preventDefault();toggle()}});toggle()}
+const player = document.getElementById('player');
+if (player) {
+  const images = [...player.querySelectorAll('img')], seek = document.getElementById('seek');
+  const count = document.getElementById('count'), play = document.getElementById('play');
+  let at = 0, timer = null;
+  const show = k => {
+    images[at].hidden = true;
+    at = (k + images.length) % images.length;
+    images[at].hidden = false;
+    seek.value = at;
+    count.textContent = (at + 1) + ' / ' + images.length;
+  };
+  const toggle = () => {
+    if (timer) { clearInterval(timer); timer = null; }
+    else { timer = setInterval(() => show(at + 1), +player.dataset.period); }
+    play.textContent = timer ? '\\u275A\\u275A' : '\\u25B6';
+  };
+  const pause = () => { if (timer) toggle(); };
+  play.onclick = toggle;
+  seek.oninput = () => { pause(); show(+seek.value); };
+  addEventListener('keydown', event => {
+    if (event.target.tagName === 'BUTTON') return;
+    if (event.key === 'ArrowRight') { pause(); show(at + 1); }
+    if (event.key === 'ArrowLeft') { pause(); show(at - 1); }
+    if (event.key === ' ') { event.preventDefault(); toggle(); }
+  });
+  toggle();
+}
 '''

@@ -89,7 +89,7 @@ def _player(report: Report) -> str:
 
 def _bar(share: float, color: str, text: str) -> str:
     width = 0 if np.isnan(share) else 100 * share
-    return f'<div class=bar><i style="width:{width:.1f}%;background:{color}"></i><em>{text}</em></div>'
+    return f'<div class=bar><b><i style="width:{width:.1f}%;background:{color}"></i></b><em>{text}</em></div>'
 
 
 def _scores(scores: Mapping[str, Score]) -> str:
@@ -136,10 +136,10 @@ def _latencies(live: LiveScore) -> str:
     parts += [f'<rect x={left + k * pitch + 0.15 * pitch:.1f} width={0.7 * pitch:.1f} y={y(v):.1f} '
               f'height={max(height - foot - y(v), 0):.1f} class=latency><title>frame {k + 1}: {v:.0f} ms</title></rect>'
               for k, v in enumerate(values) if np.isfinite(v)]
-    for percent in (50, 95):
+    for percent, x, anchor in ((50, left + 3, 'start'), (95, width - 2, 'end')):
         level = y(live.latency_ms(percent))
         parts.append(f'<line x1={left} x2={width} y1={level:.1f} y2={level:.1f} class=mark />'
-                     f'<text x={width - 2} y={level - 4:.1f} text-anchor=end class=mark>p{percent}</text>')
+                     f'<text x={x} y={level - 4:.1f} text-anchor={anchor} class=mark>p{percent}</text>')
     parts.append(f'<text x={left} y={height - 5}>frame 1</text><text x={width} y={height - 5} text-anchor=end>{len(values)}</text>'
                  f'<text x=0 y={height - 5}>ms</text>')
     return f'<svg viewBox="0 0 {width} {height}" role=img aria-label="latency of each frame">{"".join(parts)}</svg>'

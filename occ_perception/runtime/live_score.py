@@ -114,11 +114,14 @@ def score_labels(labels: Iterable[np.ndarray], truths: Sequence[OccupancyTruth])
 
 
 def save_run(folder: Path, grids: Iterable[ReceivedGrid], score: LiveScore) -> None:
-    """Write the received grids (received/<stamp_ns>.npz) and score.json."""
+    """Write the received grids (received/<stamp_ns>.npz, the first of each stamp) and score.json."""
     (folder / 'received').mkdir(parents=True, exist_ok=True)
     for old in (folder / 'received').glob('*.npz'):
         old.unlink()
+    first: dict[int, ReceivedGrid] = {}
     for grid in grids:
+        first.setdefault(grid.stamp_ns, grid)
+    for grid in first.values():
         instances = {} if grid.instance_ids is None else {'instance_ids': grid.instance_ids}
         np.savez_compressed(folder / 'received' / f'{grid.stamp_ns}.npz', labels=grid.labels, latency_ms=grid.latency_ms,
                             newest_sensor_ns=grid.newest_sensor_ns, network=grid.network, **instances)
