@@ -1,0 +1,112 @@
+"""Sensor frames straight from a bag, without nodes: for pictures, baselines and offline checks."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rosbags.highlevel import AnyReader
+from rosbags.typesys import Stores, get_typestore
+
+from occ_perception.catalogue import NUSCENES_CAMERAS
+from occ_perception.geometry.transforms import interpolate, matrix, rotation_from_quaternion
+from occ_perception.runtime.frames import CameraImage, SensorFrame
+from occ_perception.runtime.intake.calibration import intrinsics_of
+from occ_perception.runtime.intake.decode import decode_compressed
+from occ_perception.runtime.intake.sweeps import points_from_cloud, time_span, to_ego
+
+IMAGE = '/{}/image_rect/compressed'
+INFO = '/{}/camera_info'
+LIDAR = '/LIDAR_TOP/points'
+
+
+class BagFrames:
+    """What our bags hold at any LiDAR stamp: the images nearest to it, the sweep in the ego frame, poses from tf.
+
+    bag: an mcap file or a rosbag2 folder with the topics of the sample world. Read once, images stay compressed.
+    Raises FileNotFoundError when it is absent, ValueError when a topic is missing.
+    """
+
+    def __init__(self, bag: Path | str, lidar: bool = True) -> None:
+        bag = Path(bag)
+        if not bag.exists():
+            raise FileNotFoundError(f'{bag}: no such bag; generate one with `occ world`')
+        wanted = {IMAGE.format(name) for name in NUSCENES_CAMERAS} | {INFO.format(name) for name in NUSCENES_CAMERAS}
+        wanted |= {'/tf', '/tf_static'} | ({LIDAR} if lidar else set())
+        self._messages: dict[str, list[tuple[int, Any]]] = defaultdict(list)
+        self._poses: list[tuple[int, np.ndarray]] = []
+        self._mounts: dict[str, np.ndarray] = {}
+        with AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
+            missing = sorted(wanted - set(reader.topics))
+            if missing:
+                raise ValueError(f'{bag} lacks {", ".join(missing)}; it has {", ".join(sorted(reader.topics))}')
+            for connection, _, raw in reader.messages([c for c in reader.connections if c.topic in wanted]):
+                self._take(connection.topic, reader.deserialize(raw, connection.msgtype))
+        for messages in self._messages.values():
+            messages.sort(key=lambda entry: entry[0])
+        self._poses.sort(key=lambda entry: entry[0])
+
+    @property
+    def lidar_stamps(self) -> list[int]:
+        """Stamps of the LiDAR sweeps, nanoseconds."""
+        return [stamp for stamp, _ in self._messages[LIDAR]]
+
+    def frames(self, stamps: Sequence[int]) -> Iterator[SensorFrame]:
+        """The frame at each reference stamp (nanoseconds)."""
+        for stamp in stamps:
+            yield self.frame(stamp)
+
+    def frame(self, stamp_ns: int) -> SensorFrame:
+        """Images nearest to stamp_ns and the sweep of that stamp (points None where there is none), all poses included."""
+        cameras = {}
+        for name in NUSCENES_CAMERAS:
+            exposure, message = self._nearest(IMAGE.format(name), stamp_ns)
+            _, info = self._nearest(INFO.format(name), exposure)
+            image = decode_compressed(message.data, IMAGE.format(name))
+            intrinsics = intrinsics_of(info.k, info.p, info.width, info.height, True, INFO.format(name))
+            cameras[name] = CameraImage(name, exposure, image, intrinsics, self._mounts[message.header.frame_id],
+                                        self.pose(exposure))
+        return SensorFrame(stamp_ns, self.pose(stamp_ns), cameras, self._points(stamp_ns))
+
+    def pose(self, stamp_ns: int) -> np.ndarray:
+        """fixed_from_ego (4, 4) at a stamp, between the two tf messages around it."""
+        after = bisect_left(self._poses, stamp_ns, key=lambda entry: entry[0])
+        if not 0 < after < len(self._poses):
+            return self._poses[min(after, len(self._poses) - 1)][1]
+        (t0, first), (t1, second) = self._poses[after - 1], self._poses[after]
+        return interpolate(first, second, (stamp_ns - t0) / (t1 - t0))
+
+    def _take(self, topic: str, message: Any) -> None:
+        if topic in ('/tf', '/tf_static'):
+            for entry in message.transforms:
+                q, t = entry.transform.rotation, entry.transform.translation
+                transform = matrix(rotation_from_quaternion(q.x, q.y, q.z, q.w), (t.x, t.y, t.z))
+                if topic == '/tf_static':
+                    self._mounts[entry.child_frame_id] = transform
+                elif entry.child_frame_id == 'base_link':
+                    self._poses.append((_nanoseconds(entry.header.stamp), transform))
+        else:
+            self._messages[topic].append((_nanoseconds(message.header.stamp), message))
+
+    def _nearest(self, topic: str, stamp_ns: int) -> tuple[int, Any]:
+        messages = self._messages[topic]
+        after = bisect_left(messages, stamp_ns, key=lambda entry: entry[0])
+        return min(messages[max(after - 1, 0):after + 1], key=lambda entry: abs(entry[0] - stamp_ns))
+
+    def _points(self, stamp_ns: int) -> np.ndarray | None:
+        if LIDAR not in self._messages:
+            return None
+        measured, cloud = self._nearest(LIDAR, stamp_ns)
+        if measured != stamp_ns:
+            return None
+        points, _ = points_from_cloud(cloud, stamp_ns, LIDAR)
+        first, last = (self.pose(stamp_ns + round(1e9 * seconds)) for seconds in time_span(points))
+        return to_ego(points, self._mounts[cloud.header.frame_id], first, last, self.pose(stamp_ns))
+
+
+def _nanoseconds(stamp: Any) -> int:
+    return stamp.sec * 1_000_000_000 + stamp.nanosec

@@ -1,0 +1,83 @@
+"""ROS 2 bags (mcap or sqlite3, file or folder) read raw: serialised messages in order of time, no ROS needed."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rosbags.rosbag2 import Reader, ReaderError
+
+SECOND = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class RawMessage:
+    """One recorded message: when it was recorded [ns], topic, its CDR bytes."""
+
+    recorded_ns: int
+    topic: str
+    data: bytes
+
+
+class BagError(ValueError):
+    """A bag that cannot be used; the message names it and says why."""
+
+
+class Bag:
+    """A bag opened for reading. topics: name -> type such as sensor_msgs/msg/Image; latched: topics recorded as transient local."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.exists():
+            raise BagError(f'bag {self.path} does not exist')
+        if self.path.suffix == '.bag':
+            raise BagError(f'bag {self.path} is a ROS 1 bag; convert it first: rosbags-convert --src {self.path} '
+                           f'--dst {self.path.with_suffix("")}')
+        try:
+            self._reader = Reader(self.path)
+            self._reader.open()
+        except (ReaderError, OSError, ValueError, KeyError, struct.error, AssertionError) as error:
+            raise BagError(f'bag {self.path} cannot be read as a ROS 2 bag (mcap, sqlite3, or a folder with metadata.yaml): '
+                           f'{error}') from error
+        foreign = {c.topic: c.ext.serialization_format for c in self._reader.connections if c.ext.serialization_format != 'cdr'}
+        if foreign:
+            topic, kind = next(iter(foreign.items()))
+            self.close()
+            raise BagError(f'bag {self.path} holds {kind!r} messages ({topic} ...), not CDR: it was not written for ROS 2 '
+                           '(Foxglove bags are such); convert it with a ROS 2 converter')
+        self.topics = {connection.topic: connection.msgtype for connection in self._reader.connections}
+        self.latched = {connection.topic for connection in self._reader.connections
+                        if any(q.durability.name == 'TRANSIENT_LOCAL' for q in connection.ext.offered_qos_profiles)}
+        if not self._reader.message_count:
+            self.close()
+            raise BagError(f'bag {self.path} is empty')
+        self.start_ns: int = self._reader.start_time
+        self.end_ns: int = self._reader.end_time
+
+    def messages(self, topics: set[str] | None = None, start_ns: int | None = None, stop_ns: int | None = None) -> Iterator[RawMessage]:
+        """Messages recorded at start_ns <= t < stop_ns, in order of time; of some topics, or of all."""
+        chosen = [c for c in self._reader.connections if topics is None or c.topic in topics]
+        if not chosen:
+            return
+        for connection, recorded_ns, data in self._reader.messages(chosen, start=start_ns, stop=stop_ns):
+            yield RawMessage(recorded_ns, connection.topic, bytes(data))
+
+    def close(self) -> None:
+        """Close the files."""
+        self._reader.close()
+
+    def __enter__(self) -> Bag:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def header_stamp_ns(data: bytes) -> int:
+    """Stamp of a CDR-serialised message that begins with a std_msgs/Header. Raises ValueError when it is too short."""
+    if len(data) < 12:
+        raise ValueError(f'{len(data)} bytes hold no header')
+    seconds, nanoseconds = struct.unpack_from('<iI' if data[1] & 1 else '>iI', data, 4)
+    return seconds * SECOND + nanoseconds

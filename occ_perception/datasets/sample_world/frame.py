@@ -1,0 +1,65 @@
+"""Frames of the sample world: six pictures, a sweep and the truth of one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from occ_perception.catalogue import NUSCENES_CAMERAS
+from occ_perception.datasets.sample_world.camera import CameraView, render_camera
+from occ_perception.datasets.sample_world.layout import make_street
+from occ_perception.datasets.sample_world.lidar import LidarSweep, render_sweep
+from occ_perception.datasets.sample_world.rig import CAMERAS
+from occ_perception.datasets.sample_world.scene import StreetScene
+from occ_perception.datasets.sample_world.street import Street
+from occ_perception.datasets.sample_world.truth import OccupancyTruth, occupancy_truth
+
+DEFAULT_IMAGE_SIZE = (800, 450)
+
+
+@dataclass(frozen=True)
+class WorldFrame:
+    """One moment. time_s: the reference, the end of the LiDAR sweep; each camera has its own exposure time in its view.
+
+    cameras: name -> view. sweep, truth: None when not asked for. fixed_from_ego: (4, 4) at time_s.
+    """
+
+    time_s: float
+    fixed_from_ego: np.ndarray
+    cameras: dict[str, CameraView]
+    sweep: LidarSweep | None
+    truth: OccupancyTruth | None
+
+
+def scene_of(street: Street) -> StreetScene:
+    """The ray-casting scene of a street; the last one used is kept."""
+    cached = _LAST.get('scene')
+    if cached is None or cached.street is not street:
+        _LAST['scene'] = cached = StreetScene(street)
+    return cached
+
+
+_LAST: dict[str, StreetScene] = {}
+
+
+def render_frame(street: Street, time_s: float, image_size: tuple[int, int] = DEFAULT_IMAGE_SIZE,
+                 cameras: Sequence[str] = NUSCENES_CAMERAS, sweep: bool = True, truth: bool = True) -> WorldFrame:
+    """The frame whose LiDAR sweep ends at time_s (seconds since the drive's start, 0 .. street.duration_s).
+
+    image_size: (width, height), 16:9. Cameras expose at time_s plus their offsets. Truth masks come from what is rendered.
+    """
+    scene = scene_of(street)
+    views = {name: render_camera(scene, name, time_s + CAMERAS[name].exposure_offset_s, image_size) for name in cameras}
+    turn = render_sweep(scene, time_s) if sweep else None
+    known = occupancy_truth(scene, time_s, list(views.values()), turn) if truth else None
+    return WorldFrame(time_s, street.ego_pose(time_s), views, turn, known)
+
+
+def training_frames(seed: int, n_frames: int, spacing_s: float = 1.5, image_size: tuple[int, int] = DEFAULT_IMAGE_SIZE,
+                    sweep: bool = False) -> Iterator[WorldFrame]:
+    """Frames with truth for training, spacing_s apart, from one street; mask_lidar is empty without sweeps."""
+    street = make_street(seed, max(n_frames, 1) * spacing_s)
+    for i in range(n_frames):
+        yield render_frame(street, (i + 0.5) * spacing_s, image_size, sweep=sweep)
