@@ -25,7 +25,6 @@ from tf2_py.rigid import IDENTITY, Rigid, canonical, compose, inverse
 
 DEFAULT_CACHE_NS = 10_000_000_000
 MAX_DEPTH = 1000
-UNIT_TOLERANCE = 10e-3
 BILLION = 1_000_000_000
 
 
@@ -65,7 +64,7 @@ class BufferCore:
     # Filling.
 
     def set_transform(self, transform: TransformStamped, authority: str) -> None:
-        """Add the pose of a frame at its stamp. Unusable input is reported in the log and left out."""
+        """Add the pose of a frame at its stamp; its rotation is normalised. Unusable input is reported in the log and left out."""
         self._insert(transform, authority, static=False)
 
     def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
@@ -92,10 +91,8 @@ class BufferCore:
             problem = 'TF_NO_CHILD_FRAME_ID: child_frame_id is not set'
         elif not parent:
             problem = f'TF_NO_FRAME_ID: frame_id is not set for child_frame_id "{child}"'
-        elif any(map(math.isnan, position + turn)):
-            problem = f'TF_NAN_INPUT: a nan in the transform of "{child}": {position} {turn}'
-        elif abs(sum(part * part for part in turn) - 1.0) >= UNIT_TOLERANCE:
-            problem = f'TF_DENORMALIZED_QUATERNION: the rotation of "{child}" is no unit quaternion: {turn}'
+        elif any(map(math.isnan, position + turn)) or not any(turn):
+            problem = f'TF_NAN_INPUT: a nan, or a rotation of length 0, in the transform of "{child}": {position} {turn}'
         if problem:
             get_logger('tf2').error(f'{problem}. Ignoring the transform from authority "{authority}".')
             return False
@@ -188,8 +185,11 @@ class BufferCore:
     def _validate(self, call: str, frame: str) -> None:
         if not frame or frame.startswith('/'):
             rule = "cannot start with a '/'" if frame else 'cannot be empty'
-            raise InvalidArgumentException(f'Invalid argument "{frame}" passed to {call} - in tf2 frame_ids {rule}')
+            what = 'frame ID' if call.startswith('canTransform') else 'argument'
+            raise InvalidArgumentException(f'Invalid {what} "{frame}" passed to {call} - in tf2 frame_ids {rule}')
         if frame not in self._frames:
+            if call.startswith('canTransform'):
+                raise LookupException(f'Invalid frame ID "{frame}" passed to {call} - frame does not exist')
             raise LookupException(f'"{frame}" passed to {call} does not exist. ')
 
     def _lookup(self, target: str, source: str, stamp: int, call: str) -> tuple[int, Rigid]:
@@ -239,33 +239,34 @@ class BufferCore:
             except ExtrapolationException as error:
                 return up, name, error
             up, name = compose(sample.transform, up), sample.parent
-        raise LookupException(f'The tf tree is invalid because it contains a loop.\n{self.all_frames_as_string()}\n')
+        raise self._loop()
 
     def _latest_common(self, target: str, source: str) -> int:
         """Newest stamp that every moving frame on the path between two frames has reached; 0 with static ones only."""
-        source_path, target_path = self._path(source), self._path(target)
-        meeting = next((name for name in source_path if name in target_path), None)
-        if meeting is None:
+        if source == target:
+            frame = self._frames.get(source)
+            return frame.latest if frame is not None else 0
+        source_path, source_latest = self._path(source, [target])
+        target_path, target_latest = ([target], []) if source_path[-1] == target else self._path(target, source_path)
+        if target_path[-1] not in source_path:
             raise self._unconnected(target, source)
-        newest = []
-        for path in (source_path, target_path):
-            for name in path[:path.index(meeting)]:
-                frame = self._frames[name]
-                if frame is not None and frame.latest:
-                    newest.append(frame.latest)
-        return min(newest, default=0)
+        newest = target_latest + source_latest[:source_path.index(target_path[-1])]
+        return min(filter(None, newest), default=0)
 
-    def _path(self, start: str) -> list[str]:
-        """Names from a frame up to its root by the newest known parents."""
-        path: list[str] = [start]
-        while True:
-            frame = self._frames.get(path[-1])
-            parent = frame.parent if frame is not None else None
-            if parent is None:
-                return path
+    def _path(self, start: str, stops: list[str]) -> tuple[list[str], list[int]]:
+        """Frames upwards by their newest parents to the first of the stops or the root; the newest stamp of each but the last."""
+        path, latest = [start], []
+        while (frame := self._frames.get(path[-1])) is not None and (parent := frame.parent) is not None:
             path.append(parent)
-            if len(path) > MAX_DEPTH:
-                raise LookupException(f'The tf tree is invalid because it contains a loop.\n{self.all_frames_as_string()}\n')
+            latest.append(frame.latest)
+            if parent in stops:
+                break
+            if len(path) > MAX_DEPTH + 1:
+                raise self._loop()
+        return path, latest
+
+    def _loop(self) -> LookupException:
+        return LookupException(f'The tf tree is invalid because it contains a loop.\n{self.all_frames_as_string()}\n')
 
     def _unconnected(self, target: str, source: str) -> ConnectivityException:
         return ConnectivityException(f"Could not find a connection between '{target}' and '{source}' because they are not part "

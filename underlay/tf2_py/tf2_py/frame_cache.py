@@ -112,6 +112,8 @@ class MovingFrame:
         if stamp < self._stamps[0]:
             raise ExtrapolationException('Lookup would require extrapolation into the past.  '
                                          f'Requested time {seconds(stamp)} but the earliest data is at time {seconds(self.oldest)}')
+        if stamp in (self._stamps[-1], self._stamps[0]):
+            return self._samples[-1 if stamp == self._stamps[-1] else 0]
         after = bisect_right(self._stamps, stamp)
         before = self._samples[after - 1]
         if self._stamps[after - 1] == stamp:
