@@ -74,8 +74,9 @@ def message(stamp_ns: int, labels: np.ndarray, encoding: int, age: float = 0.1) 
 
 
 def test_scores_received_grids_by_stamp(tmp_path: Path, domain: int, node: object) -> None:
-    from occ_msgs.msg import VoxelGrid
     from rosgraph_msgs.msg import Clock
+
+    from occ_msgs.msg import VoxelGrid
 
     truths = {START + k * SECOND // 5: truth(k) for k in range(4)}
     for stamp, frame in truths.items():
