@@ -17,7 +17,7 @@ def render_birds_eye(labels: np.ndarray, size: int, seen: np.ndarray | None = No
                      grid: VoxelGridSpec = OCC3D_GRID) -> Image.Image:
     """Square picture of `size` pixels, ego vehicle in the middle, forward up, left to the left.
 
-    labels: (nx, ny, nz) uint8. seen: (nx, ny, nz) bool, voxels outside it are drawn pale (truth that is not scored).
+    labels: (nx, ny, nz) uint8. seen: (nx, ny, nz) bool, columns with nothing in it are drawn pale (truth that is not scored).
     instance_ids: (nx, ny, nz) uint16, instances get an outline.
     """
     occupied = (labels != FREE) & (labels != UNKNOWN)
@@ -32,9 +32,9 @@ def render_birds_eye(labels: np.ndarray, size: int, seen: np.ndarray | None = No
     light = 0.86 + 0.016 * relief - 0.045 * slope.clip(-4, 4)
     picture *= light.clip(0.55, 1.15)[..., None]
     if seen is not None:
-        pale = ~seen[at] & anything
-        picture[pale] = 0.28 * picture[pale] + 0.72 * np.float32(UNSEEN)
         unseen = ~seen.any(axis=2)
+        pale = anything & ~(seen & occupied).any(axis=2)
+        picture[pale] = 0.4 * picture[pale] + 0.6 * np.float32(UNSEEN)
     else:
         unseen = (labels == UNKNOWN).all(axis=2)
     picture[~anything] = 255

@@ -88,7 +88,7 @@ def render_street(labels: np.ndarray, view: View, seen: np.ndarray | None = None
     colors = color_table()[labels]
     if seen is not None:
         hidden = ~seen
-        colors[hidden] = (0.25 * colors[hidden] + 0.75 * np.float32(UNSEEN)).astype(np.uint8)
+        colors[hidden] = (0.4 * colors[hidden] + 0.6 * np.float32(UNSEEN)).astype(np.uint8)
     solid = (labels != FREE) & (labels != UNKNOWN)
     for block, color in _ego_car(grid):
         solid[block] = True
