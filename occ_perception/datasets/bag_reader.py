@@ -56,7 +56,8 @@ class Bag:
         self.start_ns: int = self._reader.start_time
         self.end_ns: int = self._reader.end_time
 
-    def messages(self, topics: set[str] | None = None, start_ns: int | None = None, stop_ns: int | None = None) -> Iterator[RawMessage]:
+    def messages(self, topics: set[str] | None = None, start_ns: int | None = None,
+                 stop_ns: int | None = None) -> Iterator[RawMessage]:
         """Messages recorded at start_ns <= t < stop_ns, in order of time; of some topics, or of all."""
         chosen = [c for c in self._reader.connections if topics is None or c.topic in topics]
         if not chosen:

@@ -94,12 +94,13 @@ def detect(topics: Mapping[str, str], where: str) -> Sources:
     found = {dialect: cameras_in(dialect) for dialect in DIALECTS}
     best = max(DIALECTS, key=lambda dialect: len(found[dialect]))
     if not found[best]:
-        expected = '; '.join(f'{d.name}: /{d.image_topic("CAM_FRONT")} with /{d.info_topic("CAM_FRONT")}, /{d.points}' for d in DIALECTS)
+        expected = '; '.join(f'{d.name}: /{d.image_topic("CAM_FRONT")} with /{d.info_topic("CAM_FRONT")}, /{d.points}'
+                             for d in DIALECTS)
         present = ', '.join(f'/{name} ({kind})' for name, kind in sorted(there.items())) or 'nothing'
         raise ValueError(f'{where}: no camera with CameraInfo recognised. It holds {present}. Expected as one of: {expected}')
     names = {camera.name for camera in found[best]}
-    missing = [f'/{topic}' for name in NUSCENES_CAMERAS if name not in names for topic in (best.image_topic(name), best.info_topic(name))
-               if topic not in there]
+    missing = [f'/{topic}' for name in NUSCENES_CAMERAS if name not in names
+               for topic in (best.image_topic(name), best.info_topic(name)) if topic not in there]
     points = best.points if there.get(best.points) == POINTS else None
     if points is None:
         missing.append(f'/{best.points}')

@@ -14,6 +14,9 @@ from typing import Any
 MILLISECOND = 1_000_000
 SECOND = 1_000_000_000
 
+LIDAR = 'lidar'
+"""Name of the LiDAR as a stream."""
+
 IN_SET = 'in_set'
 NOT_DUE = 'not_due'
 REPLACED = 'replaced'
@@ -22,6 +25,7 @@ OUT_OF_TOLERANCE = 'out_of_tolerance'
 DUPLICATE = 'duplicate'
 OUT_OF_ORDER = 'out_of_order'
 TIME_JUMP = 'time_jump'
+RESET = 'reset'
 OVERFLOW = 'overflow'
 SILENT = 'silent'
 TOO_FEW_CAMERAS = 'too_few_cameras'
@@ -51,7 +55,7 @@ class AssemblyRules:
     """
 
     cameras: tuple[CameraRule, ...]
-    reference: str = 'lidar'
+    reference: str = LIDAR
     max_rate_hz: float = 5.0
     deadline_ns: int = 100 * MILLISECOND
     min_cameras: int = 1
@@ -142,7 +146,8 @@ class Assembler:
     """Collects frames and references, hands out sets in the order of their references.
 
     `frames[stream][fate]` counts every frame by what became of it (counted when it leaves the buffer), `due` the references
-    for which a set was wanted, `dropped[reason]` those among them that got none, `resets` the jumps back in time.
+    for which a set was wanted, `dropped[reason]` those among them that got none, `resets` how often time started
+    anew, `jumps` how often of these because the reference's stamps went back.
     Not thread-safe: the caller holds a lock.
     """
 
@@ -153,6 +158,7 @@ class Assembler:
         self.dropped: Counter[str] = Counter()
         self.due = 0
         self.resets = 0
+        self.jumps = 0
         self._start()
 
     def _start(self) -> None:
@@ -177,6 +183,15 @@ class Assembler:
                 self.frames[name][frame.fate if frame.fate == IN_SET else reason] += 1
         self.dropped[reason] += len(self._pending)
         self.resets += 1
+        self._start()
+
+    def change_rules(self, rules: AssemblyRules) -> None:
+        """Go on under other rules for the same streams: buffered frames are forgotten, counts kept. Raises ValueError."""
+        streams = {rules.reference, *(rule.name for rule in rules.cameras)}
+        if streams != set(self.frames):
+            raise ValueError(f'rules for {sorted(streams)} cannot follow rules for {sorted(self.frames)}')
+        self.reset(RESET)
+        self.rules = rules
         self._start()
 
     def add(self, stream: str, stamp_ns: int, item: Any, now_ns: int) -> None:
@@ -218,6 +233,7 @@ class Assembler:
                 for name, camera in self._cameras.items()}
         for name, camera in self._cameras.items():
             camera.frames = deque(frame for frame in camera.frames if frame not in kept[name])
+        self.jumps += 1
         self.reset(TIME_JUMP)
         for name, frames in kept.items():
             for frame in frames:

@@ -1,0 +1,70 @@
+"""All nodes in one process: each spun in a thread of its own, frames handed over by reference."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from occ_perception.nodes.cameras import CamerasNode
+from occ_perception.nodes.exchange import Exchange
+from occ_perception.nodes.lidar import LidarNode
+from occ_perception.nodes.occupancy import OccupancyNode, make_predictor
+from occ_perception.nodes.player import PlayerNode
+from occ_perception.nodes.poses import TransformFeed
+from occ_perception.nodes.running import Spinner
+from occ_perception.nodes.serving import PredictorLike
+from occ_perception.nodes.system import NodeSpec
+from occ_perception.nodes.views import ViewsNode
+
+
+class Composition:
+    """The nodes of a system, made and spun; `nodes` by name."""
+
+    def __init__(self, specs: Sequence[NodeSpec], namespace: str = '', context: Context | None = None,
+                 make: Callable[[str, str, str], PredictorLike] = make_predictor) -> None:
+        exchange = Exchange()
+        parameters = {spec.name: spec.parameters for spec in specs}
+        sim_time = bool(parameters.get('occupancy', {}).get('use_sim_time'))
+        self._feed = TransformFeed('occ', context, sim_time)
+        factories: dict[str, Callable[..., Node]] = {
+            'cameras': lambda **o: CamerasNode(exchange, **o), 'lidar': lambda **o: LidarNode(exchange, self._feed, **o),
+            'occupancy': lambda **o: OccupancyNode(exchange, self._feed, make, **o), 'views': ViewsNode, 'player': PlayerNode}
+        self.nodes: dict[str, Node] = {}
+        self._spinners: list[Spinner] = []
+        try:
+            for spec in specs:
+                overrides = [Parameter(name, value=value) for name, value in spec.parameters.items()]
+                node = factories[spec.name](namespace=namespace or None, parameter_overrides=overrides, context=context)
+                self.nodes[spec.name] = node
+                self._spinners.append(Spinner(node, threads=3 if spec.name == 'occupancy' else 1))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def finished(self) -> threading.Event | None:
+        """Set when the player has played its bag; None without a player."""
+        return getattr(self.nodes.get('player'), 'finished', None)
+
+    def start(self) -> bool:
+        """Activate the network, then begin to play; returns whether the network serves."""
+        served = self.nodes['occupancy'].autostart()
+        if served and 'player' in self.nodes:
+            self.nodes['player'].start()
+        return served
+
+    def tally(self) -> Any:
+        """Counts of the occupancy node (serving.Tally)."""
+        return self.nodes['occupancy'].tally()
+
+    def close(self) -> None:
+        """Stop everything: the sources first, the network last."""
+        order = ('player', 'cameras', 'lidar', 'views', 'occupancy')
+        for spinner in sorted(self._spinners, key=lambda spinner: order.index(spinner.node.get_name())):
+            spinner.close()
+        self._feed.close()

@@ -1,0 +1,182 @@
+"""ROS messages to numpy and back; the only place that knows how the fields are laid out."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import zstandard
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point, Pose, Quaternion, Transform, Vector3
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from std_msgs.msg import ColorRGBA, Header
+
+from occ_msgs.msg import ClassLabel, InstanceArray, LabelInfo, SensorStatus, StageTimings, VoxelGrid
+from occ_msgs.msg import Instance as InstanceMessage
+from occ_perception.geometry.transforms import matrix, rotation_from_quaternion
+from occ_perception.geometry.voxel_grid import VoxelGridSpec
+from occ_perception.labels import FREE, OCC3D, UNKNOWN
+from occ_perception.runtime.frames import OccupancyPrediction
+
+SECOND = 1_000_000_000
+ZSTD_LEVEL = 1
+LARGEST_GRID = 1 << 28
+"""Voxels beyond which a received grid is refused instead of allocated."""
+
+
+def stamp_ns(stamp: Time) -> int:
+    """Nanoseconds of a builtin_interfaces/Time."""
+    return stamp.sec * SECOND + stamp.nanosec
+
+
+def time_message(nanoseconds: int) -> Time:
+    """builtin_interfaces/Time of nanoseconds."""
+    sec, nanosec = divmod(nanoseconds, SECOND)
+    return Time(sec=sec, nanosec=nanosec)
+
+
+def header(nanoseconds: int, frame_id: str) -> Header:
+    """Header with an acquisition stamp and the frame the data are in."""
+    return Header(stamp=time_message(nanoseconds), frame_id=frame_id)
+
+
+def byte_array(values: np.ndarray | bytes) -> array:
+    """uint8[] field of an array's memory or of bytes; array.array is the form that rclpy takes without a copy per element."""
+    out = array('B')
+    out.frombytes(memoryview(np.ascontiguousarray(values)).cast('B') if isinstance(values, np.ndarray) else values)
+    return out
+
+
+def transform_matrix(transform: Transform) -> np.ndarray:
+    """(4, 4) of a geometry_msgs/Transform."""
+    q, t = transform.rotation, transform.translation
+    return matrix(rotation_from_quaternion(q.x, q.y, q.z, q.w), (t.x, t.y, t.z))
+
+
+def image_message(image: np.ndarray, head: Header) -> Image:
+    """sensor_msgs/Image (rgb8) of an (H, W, 3) uint8 RGB picture."""
+    height, width, _ = image.shape
+    return Image(header=head, height=height, width=width, encoding='rgb8', step=3 * width, data=byte_array(image))
+
+
+def camera_info_message(intrinsics: np.ndarray, height: int, width: int, head: Header) -> CameraInfo:
+    """CameraInfo of an undistorted, rectified picture: K, P and an identity R."""
+    k = np.asarray(intrinsics, np.float64)
+    p = np.zeros((3, 4))
+    p[:, :3] = k
+    return CameraInfo(header=head, height=height, width=width, distortion_model='plumb_bob', d=[0.0] * 5,
+                      k=k.ravel().tolist(), r=np.eye(3).ravel().tolist(), p=p.ravel().tolist())
+
+
+SWEEP_FIELDS = ('x', 'y', 'z', 'intensity', 'time_lag')
+"""Fields of occ/sweeps, all float32: metres in the ego frame at the stamp, then seconds before it."""
+
+
+def cloud_message(columns: np.ndarray, names: Iterable[str], head: Header) -> PointCloud2:
+    """PointCloud2 of (M, C) float32 columns with the given field names."""
+    columns = np.ascontiguousarray(columns, np.float32)
+    count, width = columns.shape
+    fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1) for i, name in enumerate(names)]
+    return PointCloud2(header=head, height=1, width=count, fields=fields, is_bigendian=False, point_step=4 * width,
+                       row_step=4 * width * count, data=byte_array(columns), is_dense=True)
+
+
+def sweep_points(message: PointCloud2) -> np.ndarray:
+    """(M, 5) float32 of an occ/sweeps message: x, y, z, intensity, time lag. Raises ValueError for other fields."""
+    names = tuple(field.name for field in message.fields)
+    if names != SWEEP_FIELDS or message.point_step != 20:
+        raise ValueError(f'cloud has the fields {names}, expected {SWEEP_FIELDS}: is the lidar node publishing it?')
+    return np.frombuffer(message.data, np.float32).reshape(-1, 5)
+
+
+def _pack(values: np.ndarray, compress: bool) -> array:
+    data = np.ascontiguousarray(values)
+    return byte_array(zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(data) if compress else data)
+
+
+def voxel_grid_message(prediction: OccupancyPrediction, frame_id: str, cameras: Iterable[str], compress: bool = True) -> VoxelGrid:
+    """VoxelGrid of a prediction. cameras: every configured camera; those the prediction did not use are told as not valid."""
+    origin = Point(**dict(zip('xyz', map(float, prediction.grid.origin_m), strict=True)))
+    used = prediction.cameras_used
+    size_x, size_y, size_z = prediction.labels.shape
+    return VoxelGrid(
+        header=header(prediction.stamp_ns, frame_id), origin=Pose(position=origin), resolution=float(prediction.grid.resolution_m),
+        size_x=size_x, size_y=size_y, size_z=size_z,
+        encoding=VoxelGrid.ENCODING_ZSTD if compress else VoxelGrid.ENCODING_DENSE, labels=_pack(prediction.labels, compress),
+        instance_ids=_pack(prediction.instance_ids.astype('<u2', copy=False), compress),
+        sensors=[SensorStatus(name=name, valid=name in used, age=float(used.get(name, np.nan))) for name in cameras],
+        network=prediction.network)
+
+
+def _unpack(data: array, encoding: int, expected: int, field: str) -> bytes | memoryview:
+    raw: bytes | memoryview = memoryview(data)
+    if encoding == VoxelGrid.ENCODING_ZSTD:
+        try:
+            raw = zstandard.ZstdDecompressor().decompress(raw, max_output_size=expected)
+        except zstandard.ZstdError as error:
+            raise ValueError(f'VoxelGrid.{field}: broken zstd frame: {error}') from error
+    elif encoding != VoxelGrid.ENCODING_DENSE:
+        raise ValueError(f'VoxelGrid.encoding is {encoding}, known are {VoxelGrid.ENCODING_DENSE} (dense) '
+                         f'and {VoxelGrid.ENCODING_ZSTD} (zstd)')
+    if len(raw) != expected:
+        raise ValueError(f'VoxelGrid.{field} holds {len(raw)} bytes, its sizes say {expected}')
+    return raw
+
+
+def labels_of(message: VoxelGrid) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (nx, ny, nz) uint8 and instance ids (nx, ny, nz) uint16 (0 = none) of a VoxelGrid.
+
+    Raises ValueError when sizes, encoding and payload do not fit together.
+    """
+    shape = (message.size_x, message.size_y, message.size_z)
+    count = shape[0] * shape[1] * shape[2]
+    if not 0 < count <= LARGEST_GRID:
+        raise ValueError(f'VoxelGrid of {shape[0]}x{shape[1]}x{shape[2]} voxels, expected 1 ... {LARGEST_GRID}')
+    labels = np.frombuffer(_unpack(message.labels, message.encoding, count, 'labels'), np.uint8).reshape(shape)
+    if not message.instance_ids:
+        return labels, np.zeros(shape, np.uint16)
+    ids = np.frombuffer(_unpack(message.instance_ids, message.encoding, 2 * count, 'instance_ids'), '<u2').reshape(shape)
+    return labels, ids
+
+
+def grid_spec_of(message: VoxelGrid) -> VoxelGridSpec:
+    """Where the voxels of a VoxelGrid lie in its frame. Raises ValueError for a grid whose axes are turned."""
+    q, p = message.origin.orientation, message.origin.position
+    if max(abs(q.x), abs(q.y), abs(q.z)) > 1e-6:
+        raise ValueError('VoxelGrid.origin is turned; only grids along the axes of their frame are drawn')
+    return VoxelGridSpec((p.x, p.y, p.z), float(message.resolution), (message.size_x, message.size_y, message.size_z))
+
+
+def label_info_message(now_ns: int, label_set: str = 'occ3d_nuscenes') -> LabelInfo:
+    """LabelInfo of the Occ3D classes."""
+    classes = [ClassLabel(id=c.id, name=c.name, thing=c.thing, drivable=c.drivable,
+                          color=ColorRGBA(r=c.color[0] / 255, g=c.color[1] / 255, b=c.color[2] / 255, a=1.0)) for c in OCC3D]
+    return LabelInfo(header=header(now_ns, ''), label_set=label_set, free_id=FREE, unknown_id=UNKNOWN, classes=classes)
+
+
+def yaw_quaternion(yaw_rad: float) -> Quaternion:
+    """Rotation about z."""
+    return Quaternion(z=float(np.sin(yaw_rad / 2)), w=float(np.cos(yaw_rad / 2)))
+
+
+def instance_array_message(prediction: OccupancyPrediction, frame_id: str) -> InstanceArray:
+    """InstanceArray of a prediction, in ascending order of id."""
+    def vector(values: tuple[float, float, float]) -> Vector3:
+        return Vector3(x=float(values[0]), y=float(values[1]), z=float(values[2]))
+
+    def message(one) -> InstanceMessage:
+        x, y, z = map(float, one.center_m)
+        pose = Pose(position=Point(x=x, y=y, z=z), orientation=yaw_quaternion(one.yaw_rad))
+        return InstanceMessage(id=int(one.id), class_id=int(one.label), score=float(one.score), pose=pose, size=vector(one.size_m),
+                               velocity=vector(one.velocity_m_s), voxel_count=int(one.voxel_count))
+
+    found = sorted(prediction.instances, key=lambda one: one.id)
+    return InstanceArray(header=header(prediction.stamp_ns, frame_id), network=prediction.network,
+                         instances=[message(one) for one in found])
+
+
+def stage_timings_message(stages: Mapping[str, float], nanoseconds: int, frame_id: str) -> StageTimings:
+    """StageTimings of stage -> milliseconds, in the mapping's order."""
+    return StageTimings(header=header(nanoseconds, frame_id), stages=list(stages),
+                        milliseconds=[float(ms) for ms in stages.values()])

@@ -1,0 +1,77 @@
+"""Hand-over of frames by reference between the nodes of one process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import numpy as np
+
+Result = TypeVar('Result')
+
+
+class Lazy(Generic[Result]):
+    """A value that is made once: in a thread pool when started, else in the thread that first asks for it."""
+
+    def __init__(self, make: Callable[[], Result], pool: ThreadPoolExecutor | None = None) -> None:
+        self._make = make
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._future: Future[Result] | None = None
+
+    def start(self) -> Future[Result]:
+        """Begin making it, unless that was done already."""
+        with self._lock:
+            if self._future is None:
+                if self._pool is not None:
+                    self._future = self._pool.submit(self._make)
+                else:
+                    self._future = Future()
+                    try:
+                        self._future.set_result(self._make())
+                    except Exception as error:
+                        self._future.set_exception(error)
+            return self._future
+
+    def result(self) -> Result:
+        """The value; raises what making it raised."""
+        return self.start().result()
+
+
+@dataclass(frozen=True)
+class CameraFrame:
+    """One picture on its way: picture gives ((h, w, 3) uint8 RGB at network size, its (3, 3) intrinsics)."""
+
+    camera: str
+    stamp_ns: int
+    frame_id: str
+    picture: Lazy[tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One LiDAR reading on its way: points gives (M, 5) float32 x, y, z, intensity, time lag in the ego frame at stamp_ns."""
+
+    stamp_ns: int
+    points: Lazy[np.ndarray]
+
+
+@dataclass
+class Exchange:
+    """What the nodes of one process give each other; whoever takes frames adds a function."""
+
+    camera_takers: list[Callable[[CameraFrame], None]] = field(default_factory=list)
+    sweep_takers: list[Callable[[Sweep], None]] = field(default_factory=list)
+
+    def give_camera(self, frame: CameraFrame) -> None:
+        """Hand a picture to every taker."""
+        for take in tuple(self.camera_takers):
+            take(frame)
+
+    def give_sweep(self, sweep: Sweep) -> None:
+        """Hand a sweep to every taker."""
+        for take in tuple(self.sweep_takers):
+            take(sweep)

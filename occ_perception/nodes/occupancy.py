@@ -1,0 +1,318 @@
+"""The `occupancy` node: sets of camera pictures around a reference in, VoxelGrids out.
+
+A managed (lifecycle) node; with autostart it configures and activates itself. Takes <camera>/occ/image and occ/sweeps from the
+`cameras` and `lidar` nodes (by reference in one process, by topic apart), poses from tf; publishes occ/voxels, occ/instances,
+occ/label_info (latched), occ/timings and /diagnostics. Services: ~/reset_memory, ~/switch_network.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import message_filters
+import numpy as np
+from rcl_interfaces.srv import SetParameters
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter as RosParameter
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+
+from occ_msgs.msg import InstanceArray, LabelInfo, StageTimings, VoxelGrid
+from occ_msgs.srv import ResetMemory, SwitchNetwork
+from occ_perception.catalogue import NETWORKS
+from occ_perception.nodes import qos
+from occ_perception.nodes.conversions import (
+    instance_array_message,
+    label_info_message,
+    stage_timings_message,
+    stamp_ns,
+    sweep_points,
+    voxel_grid_message,
+)
+from occ_perception.nodes.exchange import CameraFrame, Exchange, Lazy, Sweep
+from occ_perception.nodes.health import ERROR, OK, WARN, Health
+from occ_perception.nodes.parameters import Parameter, declare
+from occ_perception.nodes.poses import Poses, TransformFeed
+from occ_perception.nodes.running import run_node
+from occ_perception.nodes.serving import PredictorLike, Served, Serving
+from occ_perception.runtime.intake.assembly import LIDAR, AssemblyRules, CameraRule
+from occ_perception.runtime.intake.calibration import intrinsics_of
+from occ_perception.runtime.intake.decode import decode_raw
+
+SECOND = 1_000_000_000
+BACKENDS = ('auto', 'openvino', 'tensorrt', 'torch')
+SERVICE_WAIT_S = 2.0
+
+PARAMETERS = (
+    Parameter('network', 'scocc_sample', 'catalogue name of the network', choices=tuple(NETWORKS)),
+    Parameter('backend', 'auto', 'what runs the network', choices=BACKENDS),
+    Parameter('weights', '', 'checkpoint or ONNX file; empty for the weights that ship with the network'),
+    Parameter('cameras', ['CAM_FRONT'], 'names of the cameras, as the network knows them'),
+    Parameter('reference', LIDAR, 'what anchors a set: lidar, or the name of a camera'),
+    Parameter('max_rate', 5.0, 'sets per second of sensor time at most; 0 for every reference', low=0.0, high=100.0,
+              changeable=True),
+    Parameter('tolerance', 0.05, 'largest distance of a picture from reference + offset [s]', low=0.0, high=1.0, changeable=True),
+    Parameter('deadline', 0.1, 'a set goes out at the latest so long after its reference came [s]', low=0.0, high=10.0,
+              changeable=True),
+    Parameter('min_cameras', 1, 'sets with fewer cameras are dropped', low=1, high=64, changeable=True),
+    Parameter('fixed_frame', 'odom', 'frame that does not move with the vehicle and never jumps'),
+    Parameter('base_frame', 'base_link', 'frame of the vehicle; grids are in it'),
+    Parameter('tf_timeout', 0.2, 'longest wait for the transforms of a set [s]', low=0.0, high=10.0),
+    Parameter('use_points', False, 'give the LiDAR points to the network (networks with a LiDAR branch)'),
+    Parameter('compress', True, 'zstd-compress the grid: some 10 kB in place of 640 kB'),
+    Parameter('max_processing_time', 0.2, 'processing slower than this is a warning in /diagnostics [s]', low=0.0, high=60.0,
+              changeable=True),
+    Parameter('cameras_node', 'cameras', 'node whose parameter network follows when the network is switched; empty for none'),
+    Parameter('autostart', True, 'configure and activate at start'),
+)
+
+
+def camera_parameters(camera: str) -> tuple[Parameter, ...]:
+    """The parameters of one camera."""
+    return (Parameter(f'{camera}.offset', 0.0, f'when {camera} fires, relative to the reference [s]', low=-1.0, high=1.0),)
+
+
+def make_predictor(network: str, backend: str, weights: str) -> PredictorLike:
+    """The real Predictor; imported only when a network is loaded."""
+    from occ_perception.runtime.predictor import Predictor
+
+    return Predictor(network, backend, weights or None)
+
+
+class OccupancyNode(LifecycleNode):
+    """See the module's description. make: (network, backend, weights) -> predictor, called in the worker thread."""
+
+    def __init__(self, exchange: Exchange | None = None, feed: TransformFeed | None = None,
+                 make: Callable[[str, str, str], PredictorLike] = make_predictor, **node_options: Any) -> None:
+        super().__init__('occupancy', **node_options)
+        self._exchange, self._make = exchange, make
+        self._values = declare(self, PARAMETERS, self._changed)
+        self._offsets = {name: declare(self, camera_parameters(name))[f'{name}.offset'] for name in self._values['cameras']}
+        self._rules(self._values)
+        self._sim_time: bool = self.get_parameter('use_sim_time').value
+        self._own_feed = None
+        if feed is None:
+            feed = self._own_feed = TransformFeed('occupancy', self.context, self._sim_time)
+        self._feed = feed
+        self._health = Health(self, self._describe)
+        self._serving: Serving | None = None
+        self._network = ''
+        self._inputs: list[Any] = []
+        self._before: tuple[float, int] = (time.monotonic(), 0)
+        group = self._group = ReentrantCallbackGroup()
+        self.create_service(ResetMemory, '~/reset_memory', self._on_reset, callback_group=group)
+        self.create_service(SwitchNetwork, '~/switch_network', self._on_switch, callback_group=group)
+        self._switching = threading.Lock()
+
+    def _rules(self, values: dict[str, Any]) -> AssemblyRules:
+        """Assembly rules of parameter values; raises ValueError when they do not go together."""
+        tolerance = round(values['tolerance'] * SECOND)
+        cameras = tuple(CameraRule(name, round(self._offsets[name] * SECOND), tolerance) for name in values['cameras'])
+        if values['reference'] != LIDAR and values['reference'] not in values['cameras']:
+            raise ValueError(f'parameter reference is {values["reference"]!r}, must be {LIDAR} or one of {", ".join(values["cameras"])}')
+        return AssemblyRules(cameras, values['reference'], values['max_rate'], round(values['deadline'] * SECOND),
+                             values['min_cameras'])
+
+    def _changed(self, values: dict[str, Any]) -> str:
+        rules = self._rules(values)
+        if self._serving is not None:
+            self._serving.change_rules(rules)
+        return ''
+
+    def autostart(self) -> bool:
+        """Configure and activate, where the parameter says so; returns whether the node is as it should be then."""
+        if not self._values['autostart']:
+            return True
+        return (self.trigger_configure() == TransitionCallbackReturn.SUCCESS
+                and self.trigger_activate() == TransitionCallbackReturn.SUCCESS)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the network and make the publishers."""
+        values = self._values
+        poses = Poses(self._feed.buffer, values['fixed_frame'], values['base_frame'])
+        serving = Serving(self._rules(values), poses, self._deliver, self._health, lambda: self.get_clock().now().nanoseconds,
+                          values['tf_timeout'], values['use_points'], self._jumped_back)
+        began = time.monotonic()
+        try:
+            entry = serving.load(partial(self._make, values['network'], values['backend'], values['weights']))
+        except Exception as error:
+            self.get_logger().error(f'network {values["network"]} could not be loaded: {error}')
+            return TransitionCallbackReturn.FAILURE
+        self._serving, self._network = serving, entry.name
+        self._voxels = self.create_lifecycle_publisher(VoxelGrid, 'occ/voxels', qos.OUTPUT)
+        self._instances = self.create_lifecycle_publisher(InstanceArray, 'occ/instances', qos.OUTPUT)
+        self._label_info = self.create_lifecycle_publisher(LabelInfo, 'occ/label_info', qos.LATCHED)
+        self._timings = self.create_lifecycle_publisher(StageTimings, 'occ/timings', qos.OUTPUT)
+        self.get_logger().info(f'network {entry.name} ready after {time.monotonic() - began:.1f} s')
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Take frames and publish."""
+        super().on_activate(state)
+        self._serving.open()
+        if self._exchange is not None:
+            self._exchange.camera_takers.append(self._serving.take_camera)
+            self._exchange.sweep_takers.append(self._serving.take_sweep)
+        else:
+            self._subscribe()
+        self._label_info.publish(label_info_message(self.get_clock().now().nanoseconds))
+        self.get_logger().info(f'active: {self._network}, {len(self._offsets)} cameras around {self._values["reference"]}')
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Take no more frames."""
+        if self._exchange is not None:
+            self._exchange.camera_takers.remove(self._serving.take_camera)
+            self._exchange.sweep_takers.remove(self._serving.take_sweep)
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._inputs.clear()
+        self._serving.close()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let go of the network and the publishers."""
+        self._serving.stop()
+        self._serving = None
+        for publisher in (self._voxels, self._instances, self._label_info, self._timings):
+            self.destroy_publisher(publisher)
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop serving."""
+        if self._serving is not None:
+            self._serving.close()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _subscribe(self) -> None:
+        """Inputs by topic: a picture and its CameraInfo are paired by their equal stamps."""
+        for name in self._values['cameras']:
+            image = message_filters.Subscriber(self, Image, f'{name}/occ/image', qos_profile=qos.SENSOR)
+            info = message_filters.Subscriber(self, CameraInfo, f'{name}/occ/camera_info', qos_profile=qos.CALIBRATION)
+            pair = message_filters.TimeSynchronizer([image, info], 5)
+            pair.registerCallback(partial(self._on_picture, name))
+            self._inputs += [image.sub, info.sub]
+        self._inputs.append(self.create_subscription(PointCloud2, 'occ/sweeps', self._on_sweep, qos.SENSOR))
+
+    def _on_picture(self, name: str, image: Image, info: CameraInfo) -> None:
+        def picture() -> tuple[np.ndarray, np.ndarray]:
+            topic = f'{name}/occ/image'
+            try:
+                pixels = decode_raw(image.data, image.height, image.width, image.step, image.encoding, topic)
+                return pixels, intrinsics_of(info.k, info.p, info.width, info.height, True, topic)
+            except ValueError as error:
+                self._health.problem(name, 'decode_error', str(error))
+                raise
+
+        try:
+            self._serving.take_camera(CameraFrame(name, stamp_ns(image.header.stamp), image.header.frame_id, Lazy(picture)))
+        except Exception as error:  # the synchronizer holds its lock for good when its callback raises
+            self._health.problem(name, 'not_taken', f'{name}: {type(error).__name__}: {error}')
+
+    def _on_sweep(self, cloud: PointCloud2) -> None:
+        self._serving.take_sweep(Sweep(stamp_ns(cloud.header.stamp), Lazy(partial(sweep_points, cloud))))
+
+    def _deliver(self, served: Served) -> None:
+        """Publish one prediction; called in the worker thread."""
+        began = time.perf_counter()
+        prediction, frame = served.prediction, self._values['base_frame']
+        grid = voxel_grid_message(prediction, frame, self._values['cameras'], self._values['compress'])
+        self._voxels.publish(grid)
+        self._instances.publish(instance_array_message(prediction, frame))
+        stages = {**served.stages_ms, 'publish': 1e3 * (time.perf_counter() - began)}
+        self._timings.publish(stage_timings_message(stages, prediction.stamp_ns, frame))
+
+    def _jumped_back(self) -> None:
+        self.get_logger().warning('stamps went back in time: history and queues start anew')
+        if not self._sim_time:  # with simulated time the buffer notices by itself
+            self._feed.buffer.clear()
+
+    def _on_reset(self, request: ResetMemory.Request, response: ResetMemory.Response) -> ResetMemory.Response:
+        response.success = self._serving is not None
+        response.message = 'memory is reset before the next grid' if response.success else 'not configured: there is no memory yet'
+        if self._serving is not None:
+            self._serving.forget()
+        return response
+
+    def _on_switch(self, request: SwitchNetwork.Request, response: SwitchNetwork.Response) -> SwitchNetwork.Response:
+        """Load in the worker's thread while the present network serves; this callback waits for it."""
+        if self._serving is None:
+            response.success, response.message = False, 'not configured: set the parameter network and configure'
+        elif request.network not in NETWORKS:
+            response.success, response.message = False, f'no network is called {request.network!r}; known: {", ".join(NETWORKS)}'
+        elif not self._switching.acquire(blocking=False):
+            response.success, response.message = False, 'another network is being loaded'
+        else:
+            try:
+                entry = self._serving.load(partial(self._make, request.network, self._values['backend'], request.weights))
+                self._network = entry.name
+                response.success, response.message = True, f'serving {entry.name}{self._tell_cameras(entry.name)}'
+            except Exception as error:
+                response.success, response.message = False, f'{request.network} could not be loaded: {error}'
+            finally:
+                self._switching.release()
+        self.get_logger().info(f'switch_network: {response.message}')
+        return response
+
+    def _tell_cameras(self, network: str) -> str:
+        """Set the parameter network of the node that prepares the pictures; returns what to add to the answer."""
+        name = self._values['cameras_node']
+        if not name:
+            return ''
+        client = self.create_client(SetParameters, f'{name}/set_parameters', callback_group=self._group)
+        try:
+            if not client.wait_for_service(SERVICE_WAIT_S):
+                return f'; no node {name} was found: have pictures prepared for {network}'
+            answered = threading.Event()
+            wanted = RosParameter('network', value=network).to_parameter_msg()
+            future = client.call_async(SetParameters.Request(parameters=[wanted]))
+            future.add_done_callback(lambda _: answered.set())
+            if not answered.wait(SERVICE_WAIT_S) or not future.result().results[0].successful:
+                return f'; {name} did not take the parameter network: have pictures prepared for {network}'
+        finally:
+            self.destroy_client(client)
+        return ''
+
+    def _describe(self) -> tuple[bytes, str, dict[str, object]]:
+        serving = self._serving
+        if serving is None:
+            return WARN, 'no network loaded', {}
+        tally = serving.tally()
+        now, (then, published) = time.monotonic(), self._before
+        rate = (tally.published - published) / max(now - then, 1e-3)
+        self._before = now, tally.published
+        values: dict[str, object] = {
+            'network': self._network, 'due': tally.due, 'published': tally.published, 'dropped': sum(tally.dropped.values()),
+            'rate_hz': f'{rate:.2f}', 'last_settled_ns': tally.last_settled_ns}
+        values |= {f'dropped.{reason}': count for reason, count in tally.dropped.items() if count}
+        values |= {f'{stream}.{fate}': count for stream, counts in tally.frames.items() for fate, count in counts.items()}
+        if not tally.processing_ms:
+            return (ERROR if tally.dropped else OK), 'no grid yet', values
+        p50, p95 = np.percentile(tally.processing_ms, (50, 95))
+        values |= {'processing_ms.p50': f'{p50:.1f}', 'processing_ms.p95': f'{p95:.1f}'}
+        if rate == 0.0:
+            return WARN, 'no grid in the last second', values
+        if p95 > 1e3 * self._values['max_processing_time']:
+            return WARN, f'slow: p95 of processing is {p95:.0f} ms', values
+        return OK, f'{rate:.1f} grids/s, {p50:.0f} ms each', values
+
+    def tally(self) -> Any:
+        """Counts so far (serving.Tally), None before a network is loaded."""
+        return None if self._serving is None else self._serving.tally()
+
+    def destroy_node(self) -> None:
+        """Stop serving and let go of everything."""
+        if self._serving is not None:
+            self._serving.stop()
+        if self._own_feed is not None:
+            self._own_feed.close()
+        super().destroy_node()
+
+
+def main(args: list[str] | None = None) -> int:
+    """Console script `occupancy`."""
+    return run_node(OccupancyNode, args, threads=3, ready=OccupancyNode.autostart)

@@ -1,0 +1,270 @@
+"""From frames to predictions: one worker thread that takes complete sets, waits for their poses and runs the network."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+
+from occ_perception.catalogue import NetworkEntry
+from occ_perception.nodes.exchange import CameraFrame, Sweep
+from occ_perception.nodes.health import Health
+from occ_perception.nodes.poses import PoseError, Poses
+from occ_perception.runtime.frames import CameraImage, OccupancyPrediction, SensorFrame
+from occ_perception.runtime.intake.assembly import LIDAR, TOO_FEW_CAMERAS, AssembledSet, Assembler, AssemblyRules
+
+POLL_S = 0.01
+IDLE_S = 0.5
+BUSY = 'busy'
+NO_POSE = 'no_pose'
+PREDICTION_ERROR = 'prediction_error'
+DURATIONS_KEPT = 200
+
+
+class PredictorLike(Protocol):
+    """What serving needs of a Predictor."""
+
+    entry: NetworkEntry
+
+    def predict(self, frame: SensorFrame) -> OccupancyPrediction:
+        """Occupancy of a frame."""
+
+    def reset(self) -> None:
+        """Forget past frames."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A prediction with the duration of every stage in milliseconds, from the reference's arrival on."""
+
+    prediction: OccupancyPrediction
+    stages_ms: dict[str, float]
+
+
+@dataclass
+class Tally:
+    """What became of the due references so far; times in milliseconds."""
+
+    due: int
+    published: int
+    dropped: Counter[str]
+    frames: dict[str, Counter[str]]
+    processing_ms: list[float]
+    last_settled_ns: int
+
+
+class Serving:
+    """Frames in (from any thread), predictions out (from the worker thread, through `deliver`).
+
+    now_ns: the clock that deadlines are told by. Every due reference ends in exactly one of `published` and `dropped`.
+    """
+
+    def __init__(self, rules: AssemblyRules, poses: Poses, deliver: Callable[[Served], None], health: Health,
+                 now_ns: Callable[[], int], tf_timeout_s: float, use_points: bool = False,
+                 jumped_back: Callable[[], None] = lambda: None) -> None:
+        self._assembler = Assembler(rules)
+        self._poses = poses
+        self._deliver = deliver
+        self._health = health
+        self._now_ns = now_ns
+        self._tf_timeout_s = tf_timeout_s
+        self._use_points = use_points
+        self._jumped_back = jumped_back
+        self._condition = threading.Condition()
+        self._open = False
+        self._worker: threading.Thread | None = None
+        self._dropped: Counter[str] = Counter()
+        self._published = 0
+        self._processing_ms: deque[float] = deque(maxlen=DURATIONS_KEPT)
+        self._last_settled_ns = 0
+        self._memory_resets = 0
+        self._jumps_seen = 0
+
+    def load(self, make: Callable[[], PredictorLike]) -> NetworkEntry:
+        """Make a predictor in a worker thread of its own and serve it from then on; the present one serves until then.
+
+        Raises what making it raised.
+        """
+        ready: Future[NetworkEntry] = Future()
+        worker = threading.Thread(target=self._run, args=(make, ready), name='prediction', daemon=True)
+        worker.start()
+        return ready.result()
+
+    def open(self) -> None:
+        """Take frames from now on."""
+        with self._condition:
+            self._assembler.reset()
+            self._open = True
+
+    def close(self) -> None:
+        """Take no more frames; a running prediction is still delivered."""
+        with self._condition:
+            self._open = False
+            self._assembler.reset('inactive')
+
+    def stop(self) -> None:
+        """End the worker thread, waiting for a running prediction."""
+        with self._condition:
+            self._open = False
+            worker, self._worker = self._worker, None
+            self._condition.notify_all()
+        if worker is not None:
+            worker.join()
+
+    def forget(self) -> None:
+        """Reset the network's memory before the next prediction."""
+        with self._condition:
+            self._memory_resets += 1
+
+    def change_rules(self, rules: AssemblyRules) -> None:
+        """Assemble by other rules from now on."""
+        with self._condition:
+            self._assembler.change_rules(rules)
+
+    def take_camera(self, frame: CameraFrame) -> None:
+        """Take one picture; it is decoded now only if a set may want it."""
+        with self._condition:
+            if not self._open:
+                return
+            if frame.camera not in self._assembler.frames:
+                self._health.problem(frame.camera, 'unknown_camera', f'camera {frame.camera} is not in the parameter cameras')
+                return
+            if self._assembler.wanted(frame.camera, frame.stamp_ns):
+                frame.picture.start()
+            self._assembler.add(frame.camera, frame.stamp_ns, frame, self._now_ns())
+            if self._assembler.pending:
+                self._condition.notify_all()
+
+    def take_sweep(self, sweep: Sweep) -> None:
+        """Take one LiDAR reading; the reference when the rules say so."""
+        with self._condition:
+            if self._open and self._assembler.rules.reference == LIDAR:
+                self._assembler.add(LIDAR, sweep.stamp_ns, sweep, self._now_ns())
+                self._condition.notify_all()
+
+    def tally(self) -> Tally:
+        """Counts since the start and the last processing times."""
+        with self._condition:
+            assembler = self._assembler
+            return Tally(assembler.due, self._published, assembler.dropped + self._dropped,
+                         {name: Counter(counts) for name, counts in assembler.frames.items()}, list(self._processing_ms),
+                         self._last_settled_ns)
+
+    def _run(self, make: Callable[[], PredictorLike], ready: Future) -> None:
+        try:
+            predictor = make()
+        except BaseException as error:
+            ready.set_exception(error)
+            return
+        me = threading.current_thread()
+        with self._condition:
+            before, self._worker = self._worker, me
+            self._condition.notify_all()
+        if before is not None:
+            before.join()
+        ready.set_result(predictor.entry)
+        forgotten = self._assembler.resets, self._memory_resets
+        while (made := self._next(me)) is not None:
+            if forgotten != (self._assembler.resets, self._memory_resets):
+                forgotten = self._assembler.resets, self._memory_resets
+                predictor.reset()
+            self._serve(predictor, made)
+
+    def _next(self, me: threading.Thread) -> AssembledSet | None:
+        """The newest complete set, waited for; older complete ones count as dropped. None when the worker must end."""
+        assembler = self._assembler
+        with self._condition:
+            while self._worker is me:
+                before = assembler.dropped.copy()
+                sets = assembler.poll(self._now_ns())
+                for reason in assembler.dropped - before:
+                    self._health.tell('sets', reason, 'set dropped before it was complete')
+                if assembler.jumps != self._jumps_seen:
+                    self._jumps_seen = assembler.jumps
+                    self._jumped_back()
+                if len(sets) > 1:
+                    self._dropped[BUSY] += len(sets) - 1
+                    self._health.tell('sets', BUSY, 'set dropped: the network is slower than sets come; lower max_rate')
+                if sets:
+                    return sets[-1]
+                self._condition.wait(POLL_S if assembler.pending else IDLE_S)
+        return None
+
+    def _drop(self, stamp_ns: int, reason: str, message: str) -> None:
+        with self._condition:
+            self._dropped[reason] += 1
+            self._last_settled_ns = stamp_ns
+        self._health.tell('sets', reason, message)
+
+    def _serve(self, predictor: PredictorLike, made: AssembledSet) -> None:
+        marks = [('', time.perf_counter())]
+        for name, why in made.missing.items():
+            self._health.problem(name, f'absent_{why}', f'set goes out without {name}')
+        try:
+            frame = self._frame(made, marks)
+            if len(frame.cameras) < self._assembler.rules.min_cameras:
+                self._drop(made.stamp_ns, TOO_FEW_CAMERAS, f'set at {made.stamp_ns / 1e9:.3f} s has {len(frame.cameras)} usable '
+                           f'cameras, min_cameras is {self._assembler.rules.min_cameras}')
+                return
+            prediction = predictor.predict(frame)
+        except PoseError as error:
+            self._drop(made.stamp_ns, NO_POSE, f'set dropped: {error}')
+            return
+        except Exception as error:
+            self._drop(made.stamp_ns, PREDICTION_ERROR, f'set at {made.stamp_ns / 1e9:.3f} s: {type(error).__name__}: {error}')
+            return
+        stages = {name: 1e3 * (after - before) for (_, before), (name, after) in pairwise(marks)}
+        stages.update(prediction.timings_ms)
+        try:
+            self._deliver(Served(prediction, stages))
+        except Exception as error:
+            self._drop(made.stamp_ns, 'publish_error', f'set at {made.stamp_ns / 1e9:.3f} s: {type(error).__name__}: {error}')
+            return
+        with self._condition:
+            self._published += 1
+            self._processing_ms.append(1e3 * (time.perf_counter() - marks[0][1]))
+            self._last_settled_ns = made.stamp_ns
+
+    def _frame(self, made: AssembledSet, marks: list[tuple[str, float]]) -> SensorFrame:
+        """SensorFrame of a set: poses from tf, decoded pictures; cameras that lack one are left out. Raises PoseError."""
+        for reading in made.cameras.values():
+            reading.item.picture.start()
+        until = time.monotonic() + self._tf_timeout_s
+        fixed_from_ego = self._poses.fixed_from_ego(made.stamp_ns, until)
+        placed: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        for name, reading in made.cameras.items():
+            try:
+                placed[name] = (self._poses.ego_from_sensor(reading.item.frame_id, reading.stamp_ns, until),
+                                self._poses.fixed_from_ego(reading.stamp_ns, until))
+            except PoseError as error:
+                self._health.problem(name, NO_POSE, f'{name} left out of a set: {error}')
+        marks.append(('poses', time.perf_counter()))
+        cameras = {}
+        for name, (ego_from_camera, camera_pose) in placed.items():
+            reading = made.cameras[name]
+            try:
+                image, intrinsics = reading.item.picture.result()
+            except Exception:  # counted and told by the node that decodes
+                self._health.count(name, 'left_out')
+                continue
+            cameras[name] = CameraImage(name, reading.stamp_ns, image, intrinsics, ego_from_camera, camera_pose)
+        points = self._points(made.reference.item) if self._use_points else None
+        marks.append(('pictures', time.perf_counter()))
+        return SensorFrame(made.stamp_ns, fixed_from_ego, cameras, points)
+
+    def _points(self, item: object) -> np.ndarray | None:
+        """Points of a LiDAR reference; None when it is a camera or its points cannot be used."""
+        if not isinstance(item, Sweep):
+            return None
+        try:
+            return item.points.result()
+        except Exception:  # counted and told by the node that moves the points
+            self._health.count('sweeps', 'left_out')
+            return None

@@ -1,0 +1,69 @@
+"""What is started with which parameters, said once: `occ up` and the launch files both read it from here. Imports no ROS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from occ_perception.datasets.bag_reader import Bag
+from occ_perception.datasets.dialects import Sources, detect, live_sources
+
+MAX_RATE_HZ = {'flashocc-r50-M0': 2.0, 'scocc-r50': 2.0, 'scocc_sample': 5.0}
+"""Sets per second that each network is asked for by default."""
+DEFAULT_MAX_RATE_HZ = 5.0
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One node: its executable (also its name) and its parameters."""
+
+    name: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A bag to be played: rate 1 is real time; lockstep waits for every output."""
+
+    bag: str
+    rate: float = 1.0
+    loop: bool = False
+    lockstep: bool = False
+    start_offset_s: float = 0.0
+    duration_s: float = 0.0
+
+
+def sources_of(bag: str | None) -> Sources:
+    """Sources of a bag, or of a live vehicle with our own topic names. Raises ValueError for a bag that will not do."""
+    if not bag:
+        return live_sources()
+    with Bag(bag) as opened:
+        return detect(opened.topics, f'bag {bag}')
+
+
+def nodes(network: str, sources: Sources, backend: str = 'auto', weights: str = '', replay: Replay | None = None,
+          use_sim_time: bool | None = None) -> tuple[NodeSpec, ...]:
+    """Every node to start, in the order of starting; the player last. use_sim_time: None means when a bag is played."""
+    names = [camera.name for camera in sources.cameras]
+    sim_time = {'use_sim_time': bool(replay) if use_sim_time is None else use_sim_time}
+    frames = {'fixed_frame': sources.fixed_frame, 'base_frame': sources.base_frame}
+    max_rate = MAX_RATE_HZ.get(network, DEFAULT_MAX_RATE_HZ)
+    cameras: dict[str, Any] = {**sim_time, 'network': network, 'cameras': names}
+    occupancy: dict[str, Any] = {**sim_time, **frames, 'network': network, 'backend': backend, 'weights': weights, 'cameras': names,
+                                 'reference': sources.reference, 'max_rate': max_rate}
+    for camera in sources.cameras:
+        cameras[f'{camera.name}.image_topic'] = camera.image_topic
+        cameras[f'{camera.name}.camera_info_topic'] = camera.info_topic
+        cameras[f'{camera.name}.transport'] = camera.transport
+        occupancy[f'{camera.name}.offset'] = camera.offset_s
+    specs = [NodeSpec('cameras', cameras)]
+    if sources.points_topic:
+        specs.append(NodeSpec('lidar', {**sim_time, **frames, 'points_topic': sources.points_topic}))
+    specs += [NodeSpec('occupancy', occupancy), NodeSpec('views', {**sim_time})]
+    if replay is not None:
+        reference = sources.points_topic or next(c.image_topic for c in sources.cameras if c.name == sources.reference)
+        specs.append(NodeSpec('player', {
+            'bag': replay.bag, 'rate': float(replay.rate), 'loop': replay.loop, 'lockstep': replay.lockstep,
+            'start_offset': float(replay.start_offset_s), 'duration': float(replay.duration_s),
+            'clock': bool(sim_time['use_sim_time']), 'reference_topic': reference, 'max_rate': max_rate}))
+    return tuple(specs)
