@@ -1,0 +1,77 @@
+"""`occ networks`: the catalogue as a table, one network in full, or the table of its weights."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from occ_perception.catalogue import NETWORKS, NetworkEntry, entry
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('name', nargs='?', help='network to describe; without it all are listed')
+    parser.add_argument('--keys', action='store_true',
+                        help='print the state_dict table as JSON, {key: [shape, dtype]} (needs PyTorch)')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.name is None:
+        if arguments.keys:
+            raise ValueError('--keys needs the name of a network: occ networks NAME --keys')
+        print(listing())
+    elif arguments.keys:
+        print(json.dumps(state_table(arguments.name), indent=1))
+    else:
+        print(description(entry(arguments.name)))
+    return 0
+
+
+def listing() -> str:
+    """One line per network."""
+    width = max(map(len, NETWORKS))
+    lines = [f'{"network":{width}}  input     frames  parameters  mIoU   weights  what it is']
+    for row in NETWORKS.values():
+        size = f'{row.preprocessing.input_height}x{row.preprocessing.input_width}'
+        score = '-' if row.published_miou is None else f'{row.published_miou:.2f}'
+        lines.append(f'{row.name:{width}}  {size:8}  {row.frames:6}  {row.parameters / 1e6:8.2f} M  {score:5}  '
+                     f'{"shipped" if row.weights else "yours":7}  {row.summary}')
+    lines.append('mIoU: as published, Occ3D-nuScenes val, camera mask, percent. Weights "yours": bring the official checkpoint.')
+    return '\n'.join(lines)
+
+
+def description(row: NetworkEntry) -> str:
+    """All that the catalogue knows of one network."""
+    images, grid = row.preprocessing, row.grid
+    facts = {
+        'what it is': row.summary,
+        'family': row.family,
+        'parameters': f'{row.parameters:,}',
+        'weights': f'shipped: {row.weights}' if row.weights else 'yours: name a .safetensors or .pth file',
+        'published mIoU': '-' if row.published_miou is None else f'{row.published_miou} % (Occ3D-nuScenes val, camera mask)',
+        'cameras': ', '.join(row.cameras),
+        'frames': str(row.frames),
+        'images': f'{images.input_height} x {images.input_width} RGB: resized to that width ({images.resample}), bottom rows kept',
+        'normalisation': f'inside the network: channels reversed, mean {images.mean}, std {images.std}',
+        'grid': f'{" x ".join(map(str, grid.shape))} voxels of {grid.resolution_m} m from {grid.origin_m} m (x, y, z)',
+    }
+    if row.lift:
+        lift = row.lift
+        facts['depth'] = f'{lift.bins} bins, {lift.depth_start} to {lift.depth_stop} m, {lift.spacing}'
+        facts['image features'] = f'{lift.feature_height} x {lift.feature_width}, stride {lift.stride}'
+    width = max(map(len, facts))
+    return '\n'.join([row.name, *(f'  {title:{width}}  {text}' for title, text in facts.items())])
+
+
+def state_table(name: str) -> dict[str, list]:
+    """{key: [shape, dtype]} of a network's state_dict. Raises ValueError where PyTorch is missing."""
+    entry(name)
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise ValueError('printing the keys builds the network, which needs PyTorch: pip install torch '
+                         '(listing and describing do without)') from error
+    from occ_perception.networks.build import build_network
+
+    with torch.device('meta'):
+        state = build_network(name).state_dict()
+    return {key: [list(value.shape), str(value.dtype).removeprefix('torch.')] for key, value in state.items()}
