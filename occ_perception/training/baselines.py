@@ -33,13 +33,16 @@ class Prior:
     miou: float
     geometric_iou: float
 
-    def lidar_hits(self, points: np.ndarray, grid: VoxelGridSpec = OCC3D_GRID) -> np.ndarray:
-        """Baseline (b): labels (200, 200, 16) uint8 from points (M, >=3) in metres, ego frame at the reference stamp."""
+    def label_hits(self, hits: np.ndarray) -> np.ndarray:
+        """Baseline (b): labels (200, 200, 16) uint8 from hits, bool of the same shape: voxels that LiDAR points lie in."""
+        return np.where(hits, self.likeliest, FREE).astype(np.uint8)
+
+    def label_points(self, points: np.ndarray, grid: VoxelGridSpec = OCC3D_GRID) -> np.ndarray:
+        """Baseline (b) from points (M, >=3) in metres, ego frame at the reference stamp."""
         index, inside = grid.indices(points)
-        x, y, z = index[inside].T
-        labels = np.full(grid.shape, FREE, np.uint8)
-        labels[x, y, z] = self.likeliest[x, y, z]
-        return labels
+        hits = np.zeros(grid.shape, bool)
+        hits[tuple(index[inside].T)] = True
+        return self.label_hits(hits)
 
     def save(self, path: Path | str) -> None:
         """Write as compressed npz (about 100 kB)."""

@@ -50,10 +50,15 @@ class TrainingPlan:
 
 @dataclass(frozen=True)
 class Batch:
-    """Stacked samples: images (B, N, H, W, 3) uint8, voxel targets of the visible voxels, histograms per feature cell."""
+    """Stacked samples.
+
+    images (B, N, H, W, 3) uint8. columns (K,): flat indices into (B, X, Y) of the columns with visible voxels; visible (V,): flat
+    indices into (K, Z) of these voxels, labels (V,) their classes. depth, pixel_class: histograms per feature cell.
+    """
 
     images: Tensor
     tables: LiftTensors
+    columns: Tensor
     visible: Tensor
     labels: Tensor
     depth: Tensor
@@ -61,18 +66,20 @@ class Batch:
 
 
 def collate(row: NetworkEntry, samples: Sequence[TrainingSample]) -> Batch:
-    """Samples to a batch; `visible` holds flat voxel indices over the batch, `labels` the classes there."""
+    """Samples to a batch."""
     lift = row.lift
     assert lift is not None
     caps = lift.default_caps(len(samples[0].images))
     tables = [build_lift_tables(lift, s.intrinsics, s.reference_ego_from_camera, caps) for s in samples]
-    visible = np.flatnonzero(np.stack([s.visible for s in samples]))
-    labels = np.stack([s.labels for s in samples]).ravel()[visible].astype(np.int64)
+    seen = np.stack([s.visible for s in samples]).reshape(-1, row.grid.shape[2])
+    columns = np.flatnonzero(seen.any(axis=1))
+    visible = np.flatnonzero(seen[columns])
+    labels = np.stack([s.labels for s in samples]).reshape(seen.shape)[columns].ravel()[visible].astype(np.int64)
     depth = np.stack([depth_histogram(s.depth_m, lift.depth_start, lift.depth_step, lift.bins) for s in samples])
     classes = np.stack([class_histogram(s.pixel_class) for s in samples])
     images = np.stack([s.images for s in samples])
-    return Batch(torch.from_numpy(images), LiftTensors.stack(tables), torch.from_numpy(visible), torch.from_numpy(labels),
-                 torch.from_numpy(depth), torch.from_numpy(classes))
+    return Batch(torch.from_numpy(images), LiftTensors.stack(tables), torch.from_numpy(columns), torch.from_numpy(visible),
+                 torch.from_numpy(labels), torch.from_numpy(depth), torch.from_numpy(classes))
 
 
 def class_weights(voxel_counts: np.ndarray) -> Tensor:
@@ -114,14 +121,15 @@ class Trainer:
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Every loss of a batch, unweighted."""
         with torch.autocast('cpu', torch.bfloat16, enabled=self.bf16):
-            output = self.network(batch.images, batch.tables)
-            features = output.image_features.flatten(0, 1)
-            pixel_logits = self.pixel_classifier(features)
-        logits = output.logits.reshape(-1, output.logits.shape[-1]).index_select(0, batch.visible)
+            normalised = self.network.normalise(batch.images)
+            bev, depth_logits, features = self.network.bev_features(normalised, batch.tables)
+            columns = self.network.occ_head.column_logits(bev, batch.columns)
+            pixel_logits = self.pixel_classifier(features.flatten(0, 1))
+        logits = columns.flatten(0, 1).index_select(0, batch.visible)
         return {
             'occupancy': masked_cross_entropy(logits, batch.labels, self.weights),
             'jaccard': soft_jaccard(logits, batch.labels),
-            'depth': histogram_cross_entropy(output.depth_logits.flatten(0, 1), batch.depth.flatten(0, 1)),
+            'depth': histogram_cross_entropy(depth_logits.flatten(0, 1), batch.depth.flatten(0, 1)),
             'pixel_class': histogram_cross_entropy(pixel_logits, batch.pixel_class.flatten(0, 1)),
         }
 

@@ -12,13 +12,16 @@ from occ_perception.labels import FREE
 DEPTH_SAMPLES = 16
 """Pixels looked at per feature cell for the depth and class histograms (a 4 x 4 lattice)."""
 
+_BITS = ('visible', 'lidar_hits')
+
 
 @dataclass(frozen=True)
 class TrainingSample:
     """One frame at network size.
 
     images (N, H, W, 3) uint8 RGB; intrinsics (N, 3, 3) of them; reference_ego_from_camera (N, 4, 4), ego motion between exposure
-    and reference included; labels (nx, ny, nz) uint8; visible (nx, ny, nz) bool, the camera mask; depth_m (N, h, w, 16) float16
+    and reference included; labels (nx, ny, nz) uint8; visible (nx, ny, nz) bool, the camera mask; lidar_hits
+    (nx, ny, nz) bool, voxels that the sweep ends in (all False without a sweep); depth_m (N, h, w, 16) float16
     along the optical axis, 0 = none, and pixel_class (N, h, w, 16) uint8, FREE = sky, of pixels under each feature cell.
     """
 
@@ -27,6 +30,7 @@ class TrainingSample:
     reference_ego_from_camera: np.ndarray
     labels: np.ndarray
     visible: np.ndarray
+    lidar_hits: np.ndarray
     depth_m: np.ndarray
     pixel_class: np.ndarray
 
@@ -34,7 +38,7 @@ class TrainingSample:
 def save_sample(path: Path, sample: TrainingSample) -> None:
     """Write one sample, compressed; a file is there whole or not at all."""
     unfinished = path.with_suffix('.part.npz')
-    np.savez_compressed(unfinished, **{name: np.packbits(value) if name == 'visible' else value
+    np.savez_compressed(unfinished, **{name: np.packbits(value) if name in _BITS else value
                                        for name, value in vars(sample).items()})
     unfinished.replace(path)
 
@@ -44,7 +48,8 @@ def load_sample(path: Path) -> TrainingSample:
     with np.load(path) as file:
         arrays = {name: file[name] for name in file.files}
     shape = arrays['labels'].shape
-    arrays['visible'] = np.unpackbits(arrays['visible'], count=int(np.prod(shape))).reshape(shape).astype(bool)
+    for name in _BITS:
+        arrays[name] = np.unpackbits(arrays[name], count=int(np.prod(shape))).reshape(shape).astype(bool)
     return TrainingSample(**arrays)
 
 
@@ -68,7 +73,8 @@ def augment(sample: TrainingSample, random: np.random.Generator) -> TrainingSamp
     """
     images, intrinsics = sample.images, sample.intrinsics.copy()
     ego_from_camera = sample.reference_ego_from_camera.copy()
-    labels, visible, depth, pixel_class = sample.labels, sample.visible, sample.depth_m, sample.pixel_class
+    depth, pixel_class = sample.depth_m, sample.pixel_class
+    volumes = [sample.labels, sample.visible, sample.lidar_hits]
     if random.random() < 0.5:
         images, depth, pixel_class = images[:, :, ::-1], depth[:, :, ::-1], pixel_class[:, :, ::-1]
         intrinsics[:, 0, 2] = images.shape[2] - 1 - intrinsics[:, 0, 2]
@@ -76,15 +82,14 @@ def augment(sample: TrainingSample, random: np.random.Generator) -> TrainingSamp
     for axis in (0, 1):
         if random.random() < 0.5:
             ego_from_camera[:, axis, :] *= -1
-            labels, visible = np.flip(labels, axis), np.flip(visible, axis)
+            volumes = [np.flip(volume, axis) for volume in volumes]
     gain = random.uniform(0.75, 1.3, (len(images), 1, 1, 1)) * random.uniform(0.93, 1.07, (len(images), 1, 1, 3))
     offset = random.uniform(-12, 12, (len(images), 1, 1, 1))
     noisy = images * gain.astype(np.float32) + offset.astype(np.float32)
     if random.random() < 0.5:
         noisy += random.standard_normal(noisy.shape, np.float32) * np.float32(random.uniform(0, 6))
     images = np.clip(noisy, 0, 255).astype(np.uint8)
-    return TrainingSample(images, intrinsics, ego_from_camera, np.ascontiguousarray(labels), np.ascontiguousarray(visible),
-                          depth, pixel_class)
+    return TrainingSample(images, intrinsics, ego_from_camera, *(np.ascontiguousarray(v) for v in volumes), depth, pixel_class)
 
 
 def depth_histogram(depth_m: np.ndarray, first_m: float, step_m: float, bins: int) -> np.ndarray:
