@@ -12,8 +12,9 @@ import numpy as np
 from occ_perception.datasets.occ3d import truth_by_stamp
 from occ_perception.runtime.live_score import LiveScore, save_run, score_grids
 
-READY = 'listening'
-"""First word this command prints on stderr once its subscription stands."""
+READY, ARRIVED = 'listening', 'received'
+"""First words of what this command says on stderr: once its subscription stands, and every few grids."""
+REPORT_EVERY = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +41,11 @@ def run(args: argparse.Namespace) -> int:
     def ready() -> None:
         print(f'{READY} on {args.topic} for {expect} grids', file=sys.stderr, flush=True)
 
-    grids = receive(args.topic, expect, args.start_timeout, args.timeout, args.rate, ready)
+    def arrived(count: int) -> None:
+        if count % REPORT_EVERY == 0 or count == expect:
+            print(f'{ARRIVED} {count} of {expect}', file=sys.stderr, flush=True)
+
+    grids = receive(args.topic, expect, args.start_timeout, args.timeout, args.rate, ready, arrived)
     if not grids:
         print(f'occ score: no VoxelGrid came on {args.topic} within {args.start_timeout:g} s: are the nodes up '
               '(`occ up NAME --bag FILE`), in the same ROS_DOMAIN_ID?', file=sys.stderr)

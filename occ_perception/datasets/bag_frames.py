@@ -70,7 +70,7 @@ class BagFrames:
             intrinsics = intrinsics_of(info.k, info.p, info.width, info.height, True, INFO.format(name))
             cameras[name] = CameraImage(name, exposure, image, intrinsics, self._mounts[message.header.frame_id],
                                         self.pose(exposure))
-        return SensorFrame(stamp_ns, self.pose(stamp_ns), cameras, self._points(stamp_ns))
+        return SensorFrame(stamp_ns, self.pose(stamp_ns), cameras, self.points(stamp_ns))
 
     def pose(self, stamp_ns: int) -> np.ndarray:
         """fixed_from_ego (4, 4) at a stamp, between the two tf messages around it."""
@@ -79,6 +79,17 @@ class BagFrames:
             return self._poses[min(after, len(self._poses) - 1)][1]
         (t0, first), (t1, second) = self._poses[after - 1], self._poses[after]
         return interpolate(first, second, (stamp_ns - t0) / (t1 - t0))
+
+    def points(self, stamp_ns: int) -> np.ndarray | None:
+        """The sweep of a LiDAR stamp in the ego frame, (M, 5) float32 x, y, z, intensity, time lag; None where there is none."""
+        if LIDAR not in self._messages:
+            return None
+        measured, cloud = self._nearest(LIDAR, stamp_ns)
+        if measured != stamp_ns:
+            return None
+        points, _ = points_from_cloud(cloud, stamp_ns, LIDAR)
+        first, last = (self.pose(stamp_ns + round(1e9 * seconds)) for seconds in time_span(points))
+        return to_ego(points, self._mounts[cloud.header.frame_id], first, last, self.pose(stamp_ns))
 
     def _take(self, topic: str, message: Any) -> None:
         if topic in ('/tf', '/tf_static'):
@@ -96,16 +107,6 @@ class BagFrames:
         messages = self._messages[topic]
         after = bisect_left(messages, stamp_ns, key=lambda entry: entry[0])
         return min(messages[max(after - 1, 0):after + 1], key=lambda entry: abs(entry[0] - stamp_ns))
-
-    def _points(self, stamp_ns: int) -> np.ndarray | None:
-        if LIDAR not in self._messages:
-            return None
-        measured, cloud = self._nearest(LIDAR, stamp_ns)
-        if measured != stamp_ns:
-            return None
-        points, _ = points_from_cloud(cloud, stamp_ns, LIDAR)
-        first, last = (self.pose(stamp_ns + round(1e9 * seconds)) for seconds in time_span(points))
-        return to_ego(points, self._mounts[cloud.header.frame_id], first, last, self.pose(stamp_ns))
 
 
 def _nanoseconds(stamp: Any) -> int:

@@ -77,10 +77,10 @@ class Scorer(Node):
 
 
 def receive(topic: str, expect: int, start_timeout_s: float, idle_timeout_s: float, rate: float = 1.0,
-            on_ready: Callable[[], None] | None = None) -> list[ReceivedGrid]:
+            on_ready: Callable[[], None] = lambda: None, on_grid: Callable[[int], None] = lambda count: None) -> list[ReceivedGrid]:
     """Receive grids until there are `expect`, or none came for idle_timeout_s (start_timeout_s before the first).
 
-    Runs rclpy by itself. on_ready is called once the subscription stands.
+    Runs rclpy by itself. on_ready is called once the subscription stands, on_grid with the count after each grid.
     """
     use_default_profile()
     rclpy.init(args=[])
@@ -88,10 +88,12 @@ def receive(topic: str, expect: int, start_timeout_s: float, idle_timeout_s: flo
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        if on_ready is not None:
-            on_ready()
+        on_ready()
         while rclpy.ok() and node.count < expect:
+            before = node.count
             executor.spin_once(timeout_sec=0.2)
+            if node.count > before:
+                on_grid(node.count)
             if time.monotonic() - node.last_arrival > (idle_timeout_s if node.count else start_timeout_s):
                 break
     except (KeyboardInterrupt, ExternalShutdownException):

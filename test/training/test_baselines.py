@@ -67,7 +67,7 @@ def test_geometry_is_the_best_threshold() -> None:
 def test_lidar_hits_take_the_class_of_their_place() -> None:
     prior = make_prior(fit_prior(streets(), GRID.shape))
     points = np.array([[-1.9, -1.9, -0.9, 7, 0], [0.1, 1.3, -0.5, 7, 0], [50, 0, 0, 7, 0]], np.float32)
-    labels = prior.lidar_hits(points, GRID)
+    labels = prior.label_points(points, GRID)
     assert labels[0, 0, 0] == 11
     assert labels[5, 8, 1] == 15
     assert (labels != FREE).sum() == 2
