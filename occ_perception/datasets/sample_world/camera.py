@@ -16,6 +16,8 @@ from occ_perception.labels import FREE
 
 VIEW_M = 110.0
 _CHUNK = 1 << 14
+_OPEN = 0.72
+"""Share of the sky's light that reaches shadowed places."""
 
 
 @dataclass(frozen=True)
@@ -213,11 +215,7 @@ def _shade(scene: StreetScene, tables: list[Surfaces], offset: int, part: slice,
         albedo = _texels(atlas, texture, u, v, footprint)
         points = origin + d * (t * np.float32(0.9995))[:, None]
         lit = _lit(scene, row, points, noise, shadow_movers)
-        if light.soft_shadow > 0.3:
-            occlusion = 0.42 + 0.58 * lit
-            shaded = albedo * (row[:, SUN] * lit[:, None] + row[:, AMBIENT] * occlusion[:, None])
-        else:
-            shaded = albedo * (row[:, SUN] * lit[:, None] + row[:, AMBIENT])
+        shaded = albedo * (row[:, SUN] * lit[:, None] + row[:, AMBIENT] * (_OPEN + (1 - _OPEN) * lit)[:, None])
         fade = np.exp(t * length * np.float32(-1 / light.haze_m))[:, None]
         colour[hit] = shaded * fade + np.asarray(light.horizon, np.float32) * (1 - fade)
     colour *= exposure[:, None]
@@ -228,7 +226,7 @@ def _shade(scene: StreetScene, tables: list[Surfaces], offset: int, part: slice,
 
 
 def _lit(scene: StreetScene, row: np.ndarray, points: np.ndarray, noise: np.ndarray, shadow_movers: tuple[_ShadowCells, EmbreeScene] | None) -> np.ndarray:
-    """Whether the sun (or, overcast, the sky overhead) is seen from the points: (N,) float32 0 or 1."""
+    """How much of the sun (or, overcast, of the sky overhead) is seen from the points of one run of pixels: (N,) float32 0..1."""
     light = scene.street.light
     soft = light.soft_shadow
     sun = np.asarray(light.sun_direction, np.float32)
@@ -236,9 +234,13 @@ def _lit(scene: StreetScene, row: np.ndarray, points: np.ndarray, noise: np.ndar
     ask = np.flatnonzero(row[:, SUNLIT])
     if not len(ask):
         return lit
-    toward = sun + noise[ask, :3] * np.float32(2 * soft)
+    if soft > 0.3:
+        toward = 0.7 * row[ask, NORMAL] + noise[ask, :3] * np.float32(2 * soft)
+        toward[:, 2] = np.abs(toward[:, 2]) + np.float32(0.3)
+    else:
+        toward = sun + noise[ask, :3] * np.float32(2 * soft)
     start = points[ask] + row[ask, NORMAL] * np.float32(0.02)
-    reach = np.full(len(ask), 60.0 if soft < 0.3 else 6.0, np.float32)
+    reach = np.full(len(ask), 60.0 if soft < 0.3 else 3.5, np.float32)
     blocked = scene.static_scene.run(start, toward, reach, query='OCCLUDED') != -1
     if shadow_movers is not None:
         cells, moving = shadow_movers
@@ -246,6 +248,8 @@ def _lit(scene: StreetScene, row: np.ndarray, points: np.ndarray, noise: np.ndar
         if len(which):
             blocked[which] = moving.run(start[which], toward[which], reach[which], query='OCCLUDED') != -1
     lit[ask[blocked]] = 0.0
+    if soft > 0.3:
+        lit = np.convolve(lit, np.full(7, 1 / 7, np.float32), 'same')
     return lit
 
 

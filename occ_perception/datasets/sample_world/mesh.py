@@ -59,7 +59,7 @@ class Mesh:
 
 
 def sample_triangles(corners: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray]:
-    """Points on triangles (T, 3, 3), at most `spacing` metres apart: (P, 3) float32 and the triangle of each, (P,) int64."""
+    """Points on triangles (T, 3, 3), `spacing` metres apart or less, one at least: (P, 3) float32, triangle of each (P,) int64."""
     if not len(corners):
         return np.zeros((0, 3), np.float32), np.zeros(0, np.int64)
     opposite = np.stack([((corners[:, i - 1] - corners[:, i - 2]) ** 2).sum(axis=1) for i in range(3)], axis=1).argmax(axis=1)
@@ -80,8 +80,8 @@ def sample_triangles(corners: np.ndarray, spacing: float) -> tuple[np.ndarray, n
 
 @lru_cache(maxsize=4096)
 def _lattice(first: int, second: int) -> np.ndarray:
-    i, j = np.meshgrid(np.arange(first + 1) / first, np.arange(second + 1) / second, indexing='ij')
-    keep = i + j <= 1 + 1e-9
+    i, j = np.meshgrid((np.arange(first) + 1 / 3) / first, (np.arange(second) + 1 / 3) / second, indexing='ij')
+    keep = i + j < 1
     return np.stack([1 - i[keep] - j[keep], i[keep], j[keep]], axis=1).astype(np.float32)
 
 

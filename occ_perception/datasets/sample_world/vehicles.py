@@ -121,7 +121,7 @@ def truck(rng: np.random.Generator) -> Mesh:
             b.box((x + size / 2, rng.uniform(-0.2, 0.2), deck + 0.1 + size * 0.55), (size, rng.uniform(1.3, 2.0), size * 1.1),
                   Material(str(rng.choice(['cardboard', 'planks', 'concrete']))))
             x += size + 0.1
-    _wheels(b, (front - 1.0, back + 1.1, back + 2.15) if length > 7.4 else (front - 1.0, back + 1.3), w, 0.48, 0.30)
+    _wheels(b, (front - 1.0, back + 1.1, back + 2.15) if length > 7.4 else (front - 1.0, back + 1.3), w + 0.025, 0.48, 0.30)
     for side in (-1, 1):
         b.box((back - 0.02, side * (w - 0.2), 0.85), (0.06, 0.3, 0.14), TAILLAMP, solid=False)
         b.box(((back + cab_back) / 2, side * (w - 0.05), 0.62), ((cab_back - back) * 0.35, 0.05, 0.35), CHROME, solid=False)
@@ -187,7 +187,7 @@ def trailer(rng: np.random.Generator) -> Mesh:
         for x in np.linspace(back + 0.8, front - 0.8, 4):
             b.cylinder((x - 0.06, 0, deck + 1.05), (x + 0.06, 0, deck + 1.05), (1.17, 1.17), Material('paint', colour), 14)
         b.box((0, 0, deck - 0.02), (length - 0.3, 1.6, 0.25), Material('paint', colour))
-    _wheels(b, (back + 0.9, back + 2.1, back + 3.3), w, 0.50, 0.36)
+    _wheels(b, (back + 0.9, back + 2.1, back + 3.3), w + 0.02, 0.50, 0.36)
     for side in (-1, 1):
         b.beam((front - 2.0, side * 0.75, deck), (front - 2.0, side * 0.75, 0.1), (0.14, 0.14), DARK)
         b.box((front - 2.0, side * 0.75, 0.05), (0.35, 0.35, 0.1), DARK)
@@ -197,11 +197,11 @@ def trailer(rng: np.random.Generator) -> Mesh:
     return b.build()
 
 
-def construction_vehicle(rng: np.random.Generator) -> Mesh:
-    """Excavator, wheel loader or road roller, in yellow or orange."""
+def construction_vehicle(rng: np.random.Generator, kind: str = '') -> Mesh:
+    """'excavator', wheel 'loader' or road 'roller', in yellow or orange; any of them without a kind."""
     b = MeshBuilder(5)
     body = Material('paint', _colour(rng, ((0.80, 0.46, 0.02), (0.82, 0.52, 0.03), (0.78, 0.32, 0.02))))
-    kind = rng.choice(['excavator', 'excavator', 'loader', 'roller'])
+    kind = kind or str(rng.choice(['excavator', 'excavator', 'loader', 'roller']))
     if kind == 'excavator':
         for side in (-1, 1):
             b.prism([(-1.8, 0.15), (-1.5, 0), (1.5, 0), (1.8, 0.15), (1.9, 0.5), (1.5, 0.9), (-1.5, 0.9), (-1.9, 0.5)],
