@@ -98,6 +98,11 @@ class Ground:
         return variables
 
 
+def base_python() -> str:
+    """The interpreter behind this one: itself, or the one that the virtual environment it belongs to was made with."""
+    return os.path.realpath(getattr(sys, '_base_executable', sys.executable))
+
+
 def digest(parts: Iterable[str | bytes]) -> str:
     """One hash of several texts."""
     total = hashlib.sha256()
@@ -187,7 +192,7 @@ def make_environment(ground: Ground, progress: Progress) -> None:
     if ground.prefix.exists():
         shutil.rmtree(ground.prefix)
     extra = ['--system-site-packages'] if ground.sourced else []
-    progress.run([sys.executable, '-m', 'venv', *extra, str(ground.prefix)], f'If a module is missing: {APT_LINE}')
+    progress.run([base_python(), '-m', 'venv', *extra, str(ground.prefix)], f'If a module is missing: {APT_LINE}')
 
 
 def requirement_files(ground: Ground, level: str) -> list[Path]:
@@ -301,7 +306,7 @@ def set_up(level: str) -> Ground:
     check_system()
     ground = Ground()
     progress = Progress(ROOT / f'{ground.prefix.name}.log')
-    python = digest([sys.version, sys.executable, str(ground.prefix), ground.distribution])
+    python = digest([sys.version, base_python(), str(ground.prefix), ground.distribution])
     progress.step('environment', 'virtual environment', python, ground, lambda: make_environment(ground, progress))
     reached = level
     if 'packages test' in ground.remembered() and level == 'demo':
