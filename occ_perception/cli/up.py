@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--weights', default='', help='checkpoint or ONNX file; default: the weights that ship with the network')
     parser.add_argument('--backend', default='auto', choices=('auto', 'openvino', 'tensorrt', 'torch'),
                         help='what runs the network')
+    parser.add_argument('--use-sim-time', default='auto', choices=('auto', 'true', 'false'),
+                        help='time from /clock; auto: when a bag is played')
     parser.add_argument('--namespace', default='', help='ROS namespace of nodes and topics')
     parser.add_argument('--log-level', default='info', choices=('debug', 'info', 'warn', 'error', 'fatal'),
                         help='least severe log shown')
@@ -47,7 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     sources = system.sources_of(str(arguments.bag) if arguments.bag else None)
     if sources.missing:
         print(f'The bag ({sources.dialect} layout) lacks {", ".join(sources.missing)}: going on without.', flush=True)
-    specs = system.nodes(arguments.network, sources, arguments.backend, arguments.weights, replay)
+    sim_time = None if arguments.use_sim_time == 'auto' else arguments.use_sim_time == 'true'
+    specs = system.nodes(arguments.network, sources, arguments.backend, arguments.weights, replay, sim_time)
     return serve(with_overrides(specs, arguments.parameter), arguments.namespace, arguments.log_level)
 
 
@@ -56,8 +61,6 @@ def with_overrides(specs: Sequence[NodeSpec], assignments: Sequence[str]) -> tup
 
     Raises ValueError for a malformed assignment or an unknown node.
     """
-    import yaml
-
     changed = {spec.name: dict(spec.parameters) for spec in specs}
     for assignment in assignments:
         target, separator, text = assignment.partition(':=')
@@ -66,17 +69,18 @@ def with_overrides(specs: Sequence[NodeSpec], assignments: Sequence[str]) -> tup
             raise ValueError(f'-p {assignment}: write it as NODE.PARAM:=VALUE, such as occupancy.max_rate:=2')
         if node not in changed:
             raise ValueError(f'-p {assignment}: no node is called {node!r}; there are {", ".join(changed)}')
-        value = yaml.safe_load(text)
-        changed[node][name] = _like(node, name, value)
+        changed[node][name] = _value(node, name, text)
         if (node, name) == ('occupancy', 'max_rate') and 'player' in changed:
             changed['player'][name] = changed[node][name]
     return tuple(dataclasses.replace(spec, parameters=changed[spec.name]) for spec in specs)
 
 
-def _like(node: str, name: str, value: Any) -> Any:
-    """An integer as a float where the parameter is a double."""
-    import importlib
-
+def _value(node: str, name: str, text: str) -> Any:
+    """A parameter value from JSON (2, 0.5, true, ["a", "b"]), anything else as a string; integers become doubles where wanted."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        return text
     module = importlib.import_module(f'occ_perception.nodes.{node}')
     double = any(p.name == name and isinstance(p.default, float) for p in module.PARAMETERS)
     return float(value) if double and isinstance(value, int) and not isinstance(value, bool) else value

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from rclpy.clock import Clock
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -68,14 +69,14 @@ class _Camera:
 class CamerasNode(Node):
     """See the module's description."""
 
-    def __init__(self, exchange: Exchange | None = None, **node_options: Any) -> None:
+    def __init__(self, exchange: Exchange | None = None, clock: Clock | None = None, **node_options: Any) -> None:
         super().__init__('cameras', **node_options)
         self._exchange = exchange
         values = declare(self, PARAMETERS, self._changed)
         self._preprocessing = NETWORKS[values['network']].preprocessing
         self._rectified: bool = values['rectified']
         self._pool = ThreadPoolExecutor(values['decode_threads'], thread_name_prefix='decode')
-        self._health = Health(self, self._describe)
+        self._health = Health(self, self._describe, clock)
         self._cameras = [self._subscribe(name) for name in values['cameras']]
         self._silence = self.create_timer(SILENCE_S, self._report_silence, clock=STEADY)
         self.get_logger().info(f'{len(self._cameras)} cameras for {values["network"]}: '
@@ -170,8 +171,9 @@ class CamerasNode(Node):
         silent = [camera for camera in self._cameras if not camera.heard]
         if silent:
             there = published_topics(self, 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
-            self._health.tell('cameras', 'silent', f'nothing on {", ".join(camera.image_topic for camera in silent)} for {SILENCE_S:g} s; '
-                              f'picture topics that somebody publishes: {there}')
+            topics = ', '.join(camera.image_topic for camera in silent)
+            self._health.tell('cameras', 'silent', f'nothing on {topics} for {SILENCE_S:g} s; picture topics that somebody '
+                              f'publishes: {there}')
         for camera in self._cameras:
             camera.heard = False
 

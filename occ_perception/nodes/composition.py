@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from rclpy.context import Context
@@ -28,20 +29,22 @@ class Composition:
     def __init__(self, specs: Sequence[NodeSpec], namespace: str = '', context: Context | None = None,
                  make: Callable[[str, str, str], PredictorLike] = make_predictor) -> None:
         exchange = Exchange()
-        parameters = {spec.name: spec.parameters for spec in specs}
-        sim_time = bool(parameters.get('occupancy', {}).get('use_sim_time'))
-        self._feed = TransformFeed('occ', context, sim_time)
+        namespace = f'/{namespace.strip("/")}'
+        # One node follows /clock and lends its clock to the others: each /clock message costs every subscriber a wake-up.
+        feed = self._feed = TransformFeed('occ', namespace, context, any(spec.parameters.get('use_sim_time') for spec in specs))
         factories: dict[str, Callable[..., Node]] = {
-            'cameras': lambda **o: CamerasNode(exchange, **o), 'lidar': lambda **o: LidarNode(exchange, self._feed, **o),
-            'occupancy': lambda **o: OccupancyNode(exchange, self._feed, make, **o), 'views': ViewsNode, 'player': PlayerNode}
+            'cameras': partial(CamerasNode, exchange, feed.clock), 'lidar': partial(LidarNode, exchange, feed),
+            'occupancy': partial(OccupancyNode, exchange, feed, make), 'views': partial(ViewsNode, feed.clock),
+            'player': PlayerNode}
         self.nodes: dict[str, Node] = {}
         self._spinners: list[Spinner] = []
         try:
             for spec in specs:
-                overrides = [Parameter(name, value=value) for name, value in spec.parameters.items()]
-                node = factories[spec.name](namespace=namespace or None, parameter_overrides=overrides, context=context)
+                overrides = [Parameter(name, value=value) for name, value in spec.parameters.items()
+                             if name != 'use_sim_time']
+                node = factories[spec.name](namespace=namespace, parameter_overrides=overrides, context=context)
                 self.nodes[spec.name] = node
-                self._spinners.append(Spinner(node, threads=3 if spec.name == 'occupancy' else 1))
+                self._spinners.append(Spinner(node))
         except BaseException:
             self.close()
             raise

@@ -23,10 +23,13 @@ class Health:
     """What a node counts and tells. All methods may be called from any thread.
 
     describe: called once a second, returns (level, message, values) for /diagnostics; the counts are added to the values.
+    clock: stamps the diagnostics; the node's own when not given.
     """
 
-    def __init__(self, node: Node, describe: Callable[[], tuple[bytes, str, Mapping[str, object]]]) -> None:
+    def __init__(self, node: Node, describe: Callable[[], tuple[bytes, str, Mapping[str, object]]],
+                 clock: Clock | None = None) -> None:
         self._node = node
+        self._clock = clock or node.get_clock()
         self._describe = describe
         self._lock = threading.Lock()
         self._counts: dict[str, Counter[str]] = {}
@@ -70,7 +73,7 @@ class Health:
         name = self._node.get_fully_qualified_name().lstrip('/')
         status = DiagnosticStatus(level=level, name=f'{name}: status', hardware_id='occ_perception', message=message, values=pairs)
         array = DiagnosticArray(status=[status])
-        array.header.stamp = self._node.get_clock().now().to_msg()
+        array.header.stamp = self._clock.now().to_msg()
         self._publisher.publish(array)
 
 

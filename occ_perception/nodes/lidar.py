@@ -48,13 +48,14 @@ class LidarNode(Node):
         self._exchange = exchange
         self._own_feed = None
         if feed is None:
-            feed = self._own_feed = TransformFeed('lidar', self.context, self.get_parameter('use_sim_time').value)
+            feed = self._own_feed = TransformFeed('lidar', self.get_namespace(), self.context,
+                                                  self.get_parameter('use_sim_time').value)
         self._poses = Poses(feed.buffer, values['fixed_frame'], values['base_frame'])
         self._timeout_s: float = values['tf_timeout']
         self._history = SweepHistory(round(values['window'] * SECOND))
         self._topic = self.resolve_topic_name(values['points_topic'])
         self._heard = False
-        self._health = Health(self, self._describe)
+        self._health = Health(self, self._describe, feed.clock)
         self._publisher = self.create_publisher(PointCloud2, 'occ/sweeps', qos.SENSOR)
         self._work: queue.Queue[Sweep | None] = queue.Queue(maxsize=4)
         self._worker = threading.Thread(target=self._publish_all, name='lidar', daemon=True)

@@ -16,7 +16,6 @@ from typing import Any
 import message_filters
 import numpy as np
 from rcl_interfaces.srv import SetParameters
-from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -37,7 +36,7 @@ from occ_perception.nodes.exchange import CameraFrame, Exchange, Lazy, Sweep
 from occ_perception.nodes.health import ERROR, OK, WARN, Health
 from occ_perception.nodes.parameters import Parameter, declare
 from occ_perception.nodes.poses import Poses, TransformFeed
-from occ_perception.nodes.running import run_node
+from occ_perception.nodes.running import Spinner, run_node, side_node
 from occ_perception.nodes.serving import PredictorLike, Served, Serving
 from occ_perception.runtime.intake.assembly import LIDAR, AssemblyRules, CameraRule
 from occ_perception.runtime.intake.calibration import intrinsics_of
@@ -62,6 +61,7 @@ PARAMETERS = (
     Parameter('fixed_frame', 'odom', 'frame that does not move with the vehicle and never jumps'),
     Parameter('base_frame', 'base_link', 'frame of the vehicle; grids are in it'),
     Parameter('tf_timeout', 0.2, 'longest wait for the transforms of a set [s]', low=0.0, high=10.0),
+    Parameter('backlog', 1, 'complete sets that may wait while the network is busy; older ones are dropped', low=0, high=7),
     Parameter('use_points', False, 'give the LiDAR points to the network (networks with a LiDAR branch)'),
     Parameter('compress', True, 'zstd-compress the grid: some 10 kB in place of 640 kB'),
     Parameter('max_processing_time', 0.2, 'processing slower than this is a warning in /diagnostics [s]', low=0.0, high=60.0,
@@ -93,27 +93,29 @@ class OccupancyNode(LifecycleNode):
         self._values = declare(self, PARAMETERS, self._changed)
         self._offsets = {name: declare(self, camera_parameters(name))[f'{name}.offset'] for name in self._values['cameras']}
         self._rules(self._values)
-        self._sim_time: bool = self.get_parameter('use_sim_time').value
         self._own_feed = None
         if feed is None:
-            feed = self._own_feed = TransformFeed('occupancy', self.context, self._sim_time)
+            feed = self._own_feed = TransformFeed('occupancy', self.get_namespace(), self.context,
+                                                  self.get_parameter('use_sim_time').value)
         self._feed = feed
-        self._health = Health(self, self._describe)
+        self._health = Health(self, self._describe, feed.clock)
         self._serving: Serving | None = None
         self._network = ''
         self._inputs: list[Any] = []
         self._before: tuple[float, int] = (time.monotonic(), 0)
-        group = self._group = ReentrantCallbackGroup()
-        self.create_service(ResetMemory, '~/reset_memory', self._on_reset, callback_group=group)
-        self.create_service(SwitchNetwork, '~/switch_network', self._on_switch, callback_group=group)
-        self._switching = threading.Lock()
+        self.create_service(ResetMemory, '~/reset_memory', self._on_reset)
+        # Loading a network takes seconds: a node and thread of its own keep the subscriptions going meanwhile.
+        switch = side_node('occupancy_switch', self.get_namespace(), self.context)
+        switch.create_service(SwitchNetwork, f'{self.get_fully_qualified_name()}/switch_network', self._on_switch)
+        self._switch = Spinner(switch)
 
     def _rules(self, values: dict[str, Any]) -> AssemblyRules:
         """Assembly rules of parameter values; raises ValueError when they do not go together."""
         tolerance = round(values['tolerance'] * SECOND)
         cameras = tuple(CameraRule(name, round(self._offsets[name] * SECOND), tolerance) for name in values['cameras'])
         if values['reference'] != LIDAR and values['reference'] not in values['cameras']:
-            raise ValueError(f'parameter reference is {values["reference"]!r}, must be {LIDAR} or one of {", ".join(values["cameras"])}')
+            raise ValueError(f'parameter reference is {values["reference"]!r}, must be {LIDAR} or one of '
+                             f'{", ".join(values["cameras"])}')
         return AssemblyRules(cameras, values['reference'], values['max_rate'], round(values['deadline'] * SECOND),
                              values['min_cameras'])
 
@@ -134,8 +136,8 @@ class OccupancyNode(LifecycleNode):
         """Load the network and make the publishers."""
         values = self._values
         poses = Poses(self._feed.buffer, values['fixed_frame'], values['base_frame'])
-        serving = Serving(self._rules(values), poses, self._deliver, self._health, lambda: self.get_clock().now().nanoseconds,
-                          values['tf_timeout'], values['use_points'], self._jumped_back)
+        serving = Serving(self._rules(values), poses, self._deliver, self._health, lambda: self._feed.clock.now().nanoseconds,
+                          values['tf_timeout'], values['use_points'], values['backlog'], self._jumped_back)
         began = time.monotonic()
         try:
             entry = serving.load(partial(self._make, values['network'], values['backend'], values['weights']))
@@ -159,7 +161,7 @@ class OccupancyNode(LifecycleNode):
             self._exchange.sweep_takers.append(self._serving.take_sweep)
         else:
             self._subscribe()
-        self._label_info.publish(label_info_message(self.get_clock().now().nanoseconds))
+        self._label_info.publish(label_info_message(self._feed.clock.now().nanoseconds))
         self.get_logger().info(f'active: {self._network}, {len(self._offsets)} cameras around {self._values["reference"]}')
         return TransitionCallbackReturn.SUCCESS
 
@@ -228,7 +230,7 @@ class OccupancyNode(LifecycleNode):
 
     def _jumped_back(self) -> None:
         self.get_logger().warning('stamps went back in time: history and queues start anew')
-        if not self._sim_time:  # with simulated time the buffer notices by itself
+        if not self._feed.clock.ros_time_is_active:  # with simulated time the buffer notices by itself
             self._feed.buffer.clear()
 
     def _on_reset(self, request: ResetMemory.Request, response: ResetMemory.Response) -> ResetMemory.Response:
@@ -244,8 +246,6 @@ class OccupancyNode(LifecycleNode):
             response.success, response.message = False, 'not configured: set the parameter network and configure'
         elif request.network not in NETWORKS:
             response.success, response.message = False, f'no network is called {request.network!r}; known: {", ".join(NETWORKS)}'
-        elif not self._switching.acquire(blocking=False):
-            response.success, response.message = False, 'another network is being loaded'
         else:
             try:
                 entry = self._serving.load(partial(self._make, request.network, self._values['backend'], request.weights))
@@ -253,8 +253,6 @@ class OccupancyNode(LifecycleNode):
                 response.success, response.message = True, f'serving {entry.name}{self._tell_cameras(entry.name)}'
             except Exception as error:
                 response.success, response.message = False, f'{request.network} could not be loaded: {error}'
-            finally:
-                self._switching.release()
         self.get_logger().info(f'switch_network: {response.message}')
         return response
 
@@ -263,7 +261,7 @@ class OccupancyNode(LifecycleNode):
         name = self._values['cameras_node']
         if not name:
             return ''
-        client = self.create_client(SetParameters, f'{name}/set_parameters', callback_group=self._group)
+        client = self.create_client(SetParameters, f'{name}/set_parameters')
         try:
             if not client.wait_for_service(SERVICE_WAIT_S):
                 return f'; no node {name} was found: have pictures prepared for {network}'
@@ -306,6 +304,7 @@ class OccupancyNode(LifecycleNode):
 
     def destroy_node(self) -> None:
         """Stop serving and let go of everything."""
+        self._switch.close()
         if self._serving is not None:
             self._serving.stop()
         if self._own_feed is not None:
@@ -315,4 +314,4 @@ class OccupancyNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     """Console script `occupancy`."""
-    return run_node(OccupancyNode, args, threads=3, ready=OccupancyNode.autostart)
+    return run_node(OccupancyNode, args, ready=OccupancyNode.autostart)

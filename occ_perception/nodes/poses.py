@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
 
 import numpy as np
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.time import Time
 from tf2_ros import Buffer, TransformException, TransformListener
 
 from occ_perception.nodes.conversions import transform_matrix
+from occ_perception.nodes.running import Spinner, side_node
 
 POLL_S = 0.002
 
@@ -24,29 +21,21 @@ class PoseError(Exception):
 
 
 class TransformFeed:
-    """A tf buffer that fills itself: a small node with its own thread, so that waiting never blocks anybody's callbacks."""
+    """A tf buffer that fills itself: a small node with its own thread, so that waiting never blocks anybody's callbacks.
 
-    def __init__(self, name: str, context: Context | None = None, use_sim_time: bool = False) -> None:
-        name = f'{name}_transforms'
-        self.node = Node(name, context=context, start_parameter_services=False, enable_rosout=False,
-                         cli_args=['--ros-args', '-r', f'__node:={name}'],
-                         parameter_overrides=[Parameter('use_sim_time', value=use_sim_time)])
-        self.buffer = Buffer(node=self.node)
-        self._listener = TransformListener(self.buffer, self.node)
-        self._executor = SingleThreadedExecutor(context=context)
-        self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._spin, name=name, daemon=True)
-        self._thread.start()
+    clock: follows /clock when use_sim_time is set.
+    """
 
-    def _spin(self) -> None:
-        with contextlib.suppress(ExternalShutdownException):
-            self._executor.spin()
+    def __init__(self, name: str, namespace: str, context: Context | None = None, use_sim_time: bool = False) -> None:
+        node = side_node(f'{name}_transforms', namespace, context, [Parameter('use_sim_time', value=use_sim_time)])
+        self.clock = node.get_clock()
+        self.buffer = Buffer(node=node)
+        self._listener = TransformListener(self.buffer, node)
+        self._spinner = Spinner(node)
 
     def close(self) -> None:
         """Stop listening."""
-        self._executor.shutdown(timeout_sec=1.0)
-        self._thread.join(timeout=1.0)
-        self.node.destroy_node()
+        self._spinner.close()
 
 
 class Poses:

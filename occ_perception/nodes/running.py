@@ -6,12 +6,14 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from occ_perception.nodes.dds import use_default_profile
@@ -31,12 +33,15 @@ def stop_on_signal() -> Iterator[threading.Event]:
 
 
 class Spinner:
-    """A node that is spun in a thread of its own. threads > 1 lets long service calls run beside its subscriptions."""
+    """A node that is spun in a thread of its own.
 
-    def __init__(self, node: Node, threads: int = 1) -> None:
+    An executor looks at all of its entities each time it wakes up, so one for each node costs a fraction of one for all; a
+    MultiThreadedExecutor costs several times as much (measured).
+    """
+
+    def __init__(self, node: Node) -> None:
         self.node = node
-        self._executor = (SingleThreadedExecutor(context=node.context) if threads == 1
-                          else MultiThreadedExecutor(threads, context=node.context))
+        self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
         self._thread = threading.Thread(target=self._spin, name=node.get_name(), daemon=True)
         self._thread.start()
@@ -61,8 +66,14 @@ class Spinner:
         self.node.destroy_node()
 
 
-def run_node(make: Callable[[], Node], args: list[str] | None = None, threads: int = 1,
-             ready: Callable[[Any], None] | None = None) -> int:
+def side_node(name: str, namespace: str, context: Context | None, parameters: Sequence[Parameter] = ()) -> Node:
+    """A small node that helps another one; keeps its name when the process's node is renamed, follows other remappings."""
+    return Node(name, namespace=namespace or None, context=context, start_parameter_services=False, enable_rosout=False,
+                parameter_overrides=list(parameters),
+                cli_args=['--ros-args', '-r', f'__node:={name}', '-r', f'__ns:={namespace or "/"}'])
+
+
+def run_node(make: Callable[[], Node], args: list[str] | None = None, ready: Callable[[Any], None] | None = None) -> int:
     """Run one node until it is told to stop; returns the exit status (2 for a bad parameter).
 
     ready: called with the node once it spins. A node with an attribute `finished` (threading.Event) ends when that is set.
@@ -77,7 +88,7 @@ def run_node(make: Callable[[], Node], args: list[str] | None = None, threads: i
             print(error, file=sys.stderr)
             rclpy.try_shutdown()
             return 2
-        spinner = Spinner(node, threads)
+        spinner = Spinner(node)
         if ready is not None:
             ready(node)
         finished: threading.Event = getattr(node, 'finished', threading.Event())

@@ -13,14 +13,16 @@ from collections.abc import Callable
 import numpy as np
 import rclpy
 import zstandard
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 
 from occ_msgs.msg import VoxelGrid
 from occ_perception.geometry.voxel_grid import OCC3D_GRID
 from occ_perception.nodes.dds import use_default_profile
+from occ_perception.nodes.running import stop_on_signal
 from occ_perception.runtime.live_score import ReceivedGrid
 
 
@@ -80,30 +82,29 @@ def receive(topic: str, expect: int, start_timeout_s: float, idle_timeout_s: flo
             on_ready: Callable[[], None] = lambda: None, on_grid: Callable[[int], None] = lambda count: None) -> list[ReceivedGrid]:
     """Receive grids until there are `expect`, or none came for idle_timeout_s (start_timeout_s before the first).
 
-    Runs rclpy by itself. on_ready is called once the subscription stands, on_grid with the count after each grid.
+    Runs rclpy by itself; SIGINT or SIGTERM ends receiving, not the scoring after it. on_ready is called once the subscription
+    stands, on_grid with the count after each grid.
     """
     use_default_profile()
-    rclpy.init(args=[])
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = Scorer(topic, rate)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        on_ready()
-        while rclpy.ok() and node.count < expect:
-            before = node.count
-            executor.spin_once(timeout_sec=0.2)
-            if node.count > before:
-                on_grid(node.count)
-            if time.monotonic() - node.last_arrival > (idle_timeout_s if node.count else start_timeout_s):
-                break
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        with stop_on_signal() as stop:
+            on_ready()
+            while node.count < expect and not stop.is_set():
+                before = node.count
+                executor.spin_once(timeout_sec=0.2)
+                if node.count > before:
+                    on_grid(node.count)
+                if time.monotonic() - node.last_arrival > (idle_timeout_s if node.count else start_timeout_s):
+                    break
+            return node.grids()
     finally:
-        grids = node.grids()
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
-    return grids
 
 
 def _nanoseconds(stamp: object) -> int:

@@ -63,11 +63,12 @@ class Tally:
 class Serving:
     """Frames in (from any thread), predictions out (from the worker thread, through `deliver`).
 
-    now_ns: the clock that deadlines are told by. Every due reference ends in exactly one of `published` and `dropped`.
+    now_ns: the clock that deadlines are told by. backlog: complete sets that may wait while the network is busy. Every due
+    reference ends in exactly one of `published` and `dropped`.
     """
 
     def __init__(self, rules: AssemblyRules, poses: Poses, deliver: Callable[[Served], None], health: Health,
-                 now_ns: Callable[[], int], tf_timeout_s: float, use_points: bool = False,
+                 now_ns: Callable[[], int], tf_timeout_s: float, use_points: bool = False, backlog: int = 1,
                  jumped_back: Callable[[], None] = lambda: None) -> None:
         self._assembler = Assembler(rules)
         self._poses = poses
@@ -76,6 +77,8 @@ class Serving:
         self._now_ns = now_ns
         self._tf_timeout_s = tf_timeout_s
         self._use_points = use_points
+        self._backlog = backlog
+        self._ready: deque[AssembledSet] = deque()
         self._jumped_back = jumped_back
         self._condition = threading.Condition()
         self._open = False
@@ -108,6 +111,8 @@ class Serving:
         with self._condition:
             self._open = False
             self._assembler.reset('inactive')
+            self._dropped['inactive'] += len(self._ready)
+            self._ready.clear()
 
     def stop(self) -> None:
         """End the worker thread, waiting for a running prediction."""
@@ -178,22 +183,23 @@ class Serving:
             self._serve(predictor, made)
 
     def _next(self, me: threading.Thread) -> AssembledSet | None:
-        """The newest complete set, waited for; older complete ones count as dropped. None when the worker must end."""
+        """The next complete set, waited for; sets beyond the backlog count as dropped. None when the worker must end."""
         assembler = self._assembler
         with self._condition:
             while self._worker is me:
                 before = assembler.dropped.copy()
-                sets = assembler.poll(self._now_ns())
+                self._ready += assembler.poll(self._now_ns())
                 for reason in assembler.dropped - before:
                     self._health.tell('sets', reason, 'set dropped before it was complete')
                 if assembler.jumps != self._jumps_seen:
                     self._jumps_seen = assembler.jumps
                     self._jumped_back()
-                if len(sets) > 1:
-                    self._dropped[BUSY] += len(sets) - 1
+                while len(self._ready) > self._backlog + 1:
+                    self._ready.popleft()
+                    self._dropped[BUSY] += 1
                     self._health.tell('sets', BUSY, 'set dropped: the network is slower than sets come; lower max_rate')
-                if sets:
-                    return sets[-1]
+                if self._ready:
+                    return self._ready.popleft()
                 self._condition.wait(POLL_S if assembler.pending else IDLE_S)
         return None
 

@@ -11,6 +11,8 @@ from occ_perception.datasets.dialects import Sources, detect, live_sources
 MAX_RATE_HZ = {'flashocc-r50-M0': 2.0, 'scocc-r50': 2.0, 'scocc_sample': 5.0}
 """Sets per second that each network is asked for by default."""
 DEFAULT_MAX_RATE_HZ = 5.0
+REPLAY_BACKLOG = 4
+"""In a replay a late grid is better than none."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ def nodes(network: str, sources: Sources, backend: str = 'auto', weights: str = 
         cameras[f'{camera.name}.camera_info_topic'] = camera.info_topic
         cameras[f'{camera.name}.transport'] = camera.transport
         occupancy[f'{camera.name}.offset'] = camera.offset_s
+    if replay is not None:
+        occupancy['backlog'] = REPLAY_BACKLOG
     specs = [NodeSpec('cameras', cameras)]
     if sources.points_topic:
         specs.append(NodeSpec('lidar', {**sim_time, **frames, 'points_topic': sources.points_topic}))

@@ -15,6 +15,7 @@ import numpy as np
 from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import Point, Pose, Vector3
 from nav_msgs.msg import MapMetaData, OccupancyGrid
+from rclpy.clock import Clock
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
@@ -52,13 +53,13 @@ class _View:
 class ViewsNode(Node):
     """See the module's description."""
 
-    def __init__(self, **node_options: Any) -> None:
+    def __init__(self, clock: Clock | None = None, **node_options: Any) -> None:
         super().__init__('views', **node_options)
         self._values = declare(self, PARAMETERS, self._changed)
         self._changed(self._values)
         self._colors = {c.id: c.color for c in OCC3D}
         self._names = {c.id: c.name for c in OCC3D}
-        self._health = Health(self, lambda: (OK, 'made: ' + (', '.join(self._wanted()) or 'nothing, nobody subscribes'), {}))
+        self._health = Health(self, lambda: (OK, 'made: ' + (', '.join(self._wanted()) or 'nothing, nobody subscribes'), {}), clock)
         self._grid_views = {
             'occ/points': _View(self.create_publisher(PointCloud2, 'occ/points', qos.OUTPUT), self._points),
             'occ/grid': _View(self.create_publisher(OccupancyGrid, 'occ/grid', qos.LATCHED), self._grid),

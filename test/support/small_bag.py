@@ -9,7 +9,7 @@ import simplejpeg
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from occ_perception.datasets.dialects import COMPRESSED, DIALECTS, NUSCENES_OFFSETS_S, Dialect
+from occ_perception.datasets.dialects import DIALECTS, NUSCENES_OFFSETS_S, Dialect
 
 SECOND = 1_000_000_000
 START_NS = 1_600_000_000 * SECOND
@@ -30,7 +30,8 @@ def header(stamp_ns: int, frame: str):
 def transform(stamp_ns: int, parent: str, child: str, xyz=(0.0, 0.0, 0.0), quaternion=(0.0, 0.0, 0.0, 1.0)):
     vector = T['geometry_msgs/msg/Vector3'](*map(float, xyz))
     rotation = T['geometry_msgs/msg/Quaternion'](*map(float, quaternion))
-    return T['geometry_msgs/msg/TransformStamped'](header(stamp_ns, parent), child, T['geometry_msgs/msg/Transform'](vector, rotation))
+    moved = T['geometry_msgs/msg/Transform'](vector, rotation)
+    return T['geometry_msgs/msg/TransformStamped'](header(stamp_ns, parent), child, moved)
 
 
 def camera_mount(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float, float]]:
@@ -49,13 +50,14 @@ def camera_info(stamp_ns: int, frame: str, focal: float = 120.0):
     k = np.array([focal, 0, width / 2, 0, focal, height / 2, 0, 0, 1.0])
     p = np.array([focal, 0, width / 2, 0, 0, focal, height / 2, 0, 0, 0, 1, 0.0])
     roi = T['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, False)
-    return T['sensor_msgs/msg/CameraInfo'](header(stamp_ns, frame), height, width, 'plumb_bob', np.zeros(5), k, np.eye(3).ravel(), p,
-                                           0, 0, roi)
+    r = np.eye(3).ravel()
+    return T['sensor_msgs/msg/CameraInfo'](header(stamp_ns, frame), height, width, 'plumb_bob', np.zeros(5), k, r, p, 0, 0, roi)
 
 
 def cloud(stamp_ns: int, frame: str, count: int = 200):
     angles = np.linspace(0, 2 * np.pi, count, endpoint=False)
-    records = np.zeros(count, np.dtype([('x', '<f4'), ('y', '<f4'), ('z', '<f4'), ('intensity', '<f4'), ('ring', '<u2'), ('time', '<f4')]))
+    floats = [(name, '<f4') for name in ('x', 'y', 'z', 'intensity')]
+    records = np.zeros(count, np.dtype([*floats, ('ring', '<u2'), ('time', '<f4')]))
     records['x'], records['y'], records['time'] = 10 * np.cos(angles), 10 * np.sin(angles), np.linspace(-0.05, 0, count)
     codes = {'<f4': 7, '<u2': 4}
     fields = [T['sensor_msgs/msg/PointField'](name, offset, codes[dtype.str], 1)
@@ -67,12 +69,13 @@ def cloud(stamp_ns: int, frame: str, count: int = 200):
 def jpeg(name: str, index: int) -> np.ndarray:
     rng = np.random.default_rng([sum(map(ord, name)), index])
     coarse = rng.integers(0, 255, (9, 16, 3), np.uint8)
-    return np.frombuffer(simplejpeg.encode_jpeg(np.ascontiguousarray(coarse.repeat(10, 0).repeat(10, 1)), colorspace='RGB'), np.uint8)
+    pixels = np.ascontiguousarray(coarse.repeat(10, 0).repeat(10, 1))
+    return np.frombuffer(simplejpeg.encode_jpeg(pixels, colorspace='RGB'), np.uint8)
 
 
 def write_bag(path: Path, seconds: float = 2.0, dialect: Dialect = DIALECTS[0], cameras: tuple[str, ...] = tuple(CAMERA_YAW),
               storage: str = 'mcap', skip: tuple[str, ...] = (), change=None, tf_gap: tuple[float, float] | None = None) -> Path:
-    """Write a bag folder. skip: topics left out. change(topic, message, seconds) -> message or None. tf_gap: without /tf, seconds."""
+    """Write a bag folder. skip: topics left out. change(topic, message, seconds) -> message or None. tf_gap: no /tf between [s]."""
     lower = 'lower' in dialect.image
     frame_of = {name: name.lower() if lower else name for name in cameras}
     lidar_frame = 'lidar_top' if lower else 'LIDAR_TOP'
@@ -95,7 +98,8 @@ def write_bag(path: Path, seconds: float = 2.0, dialect: Dialect = DIALECTS[0], 
             if dialect.image.endswith('/raw'):
                 pixels = simplejpeg.decode_jpeg(jpeg(name, i).tobytes())
                 picture = T['sensor_msgs/msg/Image'](header(stamp, frame_of[name]), *SIZE, 'rgb8', 0, 3 * SIZE[1], pixels.ravel())
-            messages.append((stamp, f'/{dialect.info_topic(name)}', 'sensor_msgs/msg/CameraInfo', camera_info(stamp, frame_of[name])))
+            info = camera_info(stamp, frame_of[name])
+            messages.append((stamp, f'/{dialect.info_topic(name)}', info.__msgtype__, info))
             messages.append((stamp, f'/{dialect.image_topic(name)}', picture.__msgtype__, picture))
     connections = {}
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP if storage == 'mcap' else StoragePlugin.SQLITE3) as writer:
@@ -113,5 +117,3 @@ def write_bag(path: Path, seconds: float = 2.0, dialect: Dialect = DIALECTS[0], 
             writer.write(connections[topic], stamp, STORE.serialize_cdr(message, kind))
     return path
 
-
-__all__ = ['COMPRESSED', 'write_bag']

@@ -1,0 +1,74 @@
+"""What the launch files share: their arguments, and actions made from the same plain data that `occ up` uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, Shutdown
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.substitutions import ExecutableInPackage
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from occ_perception.nodes import system
+
+PACKAGE = 'occ_perception'
+RVIZ_TOPICS = ('occ/points', 'occ/markers', 'occ/grid', 'CAM_FRONT/occ/image', 'CAM_BACK/occ/image')
+FLAGS = ('true', 'false')
+
+
+def describe(network: str) -> LaunchDescription:
+    """Launch description with a network as the default."""
+    def argument(name: str, default: str, description: str, choices: tuple[str, ...] | None = None) -> DeclareLaunchArgument:
+        return DeclareLaunchArgument(name, default_value=default, description=description, choices=choices)
+
+    return LaunchDescription([
+        argument('bag', '', 'ROS 2 bag to play; empty for live sensors'),
+        argument('network', network, 'catalogue name of the network'),
+        argument('weights', '', 'checkpoint or ONNX file; empty for the weights that ship with the network'),
+        argument('backend', 'auto', 'what runs the network', ('auto', 'openvino', 'tensorrt', 'torch')),
+        argument('composed', 'true', 'all nodes in one process', FLAGS),
+        argument('rviz', 'false', 'start RViz with our configuration', FLAGS),
+        argument('use_sim_time', 'auto', 'time from /clock; auto: when a bag is played', ('auto', *FLAGS)),
+        argument('log_level', 'info', 'least severe log shown', ('debug', 'info', 'warn', 'error', 'fatal')),
+        argument('namespace', '', 'ROS namespace of nodes and topics'),
+        argument('rate', '1.0', 'seconds of the bag per second'),
+        argument('loop', 'false', 'play the bag over and over', FLAGS),
+        argument('lockstep', 'false', 'wait for every output of the bag', FLAGS),
+        OpaqueFunction(function=_actions),
+    ])
+
+
+def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """The processes to start, now that the arguments are known. Raises ValueError for a bag that will not do."""
+    def value(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    bag, namespace, log_level = value('bag'), value('namespace'), value('log_level')
+    sim_time = None if value('use_sim_time') == 'auto' else value('use_sim_time') == 'true'
+    replay = system.Replay(bag, float(value('rate')), value('loop') == 'true', value('lockstep') == 'true') if bag else None
+    sources = system.sources_of(bag)
+    specs = system.nodes(value('network'), sources, value('backend'), value('weights'), replay, sim_time)
+    if value('composed') == 'true':
+        actions = [_composed(value, bag, namespace, log_level)]
+    else:
+        actions = [Node(package=PACKAGE, executable=spec.name, name=spec.name, namespace=namespace, parameters=[spec.parameters],
+                        arguments=['--ros-args', '--log-level', log_level], output='screen',
+                        on_exit=[Shutdown(reason='the bag has been played')] if spec.name == 'player' else None)
+                   for spec in specs]
+    if value('rviz') == 'true':
+        config = Path(get_package_share_directory(PACKAGE)) / 'rviz' / 'occupancy.rviz'
+        remappings = [(f'/{topic}', f'/{namespace.strip("/")}/{topic}') for topic in RVIZ_TOPICS] if namespace else []
+        actions.append(Node(package='rviz2', executable='rviz2', arguments=['-d', str(config)], remappings=remappings,
+                            parameters=[{'use_sim_time': specs[0].parameters['use_sim_time']}]))
+    return actions
+
+
+def _composed(value, bag: str, namespace: str, log_level: str) -> ExecuteProcess:
+    command = [ExecutableInPackage(package=PACKAGE, executable='occ'), 'up', value('network'), '--backend', value('backend'),
+               '--log-level', log_level, '--use-sim-time', value('use_sim_time'), '--rate', value('rate')]
+    for option, text in (('--weights', value('weights')), ('--bag', bag), ('--namespace', namespace)):
+        command += [option, text] if text else []
+    command += [f'--{flag}' for flag in ('loop', 'lockstep') if value(flag) == 'true']
+    return ExecuteProcess(cmd=command, name='occ_up', output='screen', on_exit=[Shutdown(reason='occ up has ended')])
