@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `occ demo`."""
     parser.add_argument('--seed', type=int, default=0, help='which street; none of them was used in training')
     parser.add_argument('--network', default='scocc_sample', help='network with shipped weights, see `occ networks`')
+    parser.add_argument('--weights', type=Path, help='ONNX file of your own instead of the shipped weights')
     parser.add_argument('--rate-hz', type=float, help='due frames per second (default: 5 on a CPU with AMX or VNNI, else 1)')
     parser.add_argument('--data', type=Path, default=Path('data'), help='folder where generated streets are kept')
     parser.add_argument('--out', type=Path, help='folder for pictures and score (default: out/demo-seed-N)')
@@ -58,7 +59,9 @@ def run(args: argparse.Namespace) -> int:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix='occ-demo-') as scratch:
         received = Path(scratch)
-        status = replay(args.network, street.bag, street.truth, len(truth), rate_hz, received)
+        options = ['-p', f'occupancy.max_rate:={rate_hz}', *(['--weights', str(args.weights)] if args.weights else [])]
+        print(f'replaying {street.bag} through {args.network}, {len(truth)} frames at {rate_hz:g} Hz', flush=True)
+        status = replay([args.network, '--bag', str(street.bag), *options], street.truth, len(truth), received)
         if args.keep or status:
             shutil.copytree(received, out, dirs_exist_ok=True)
         if status:

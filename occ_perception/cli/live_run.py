@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -20,8 +21,11 @@ LAST_GRIDS_S = 3
 """How long grids may still be under way when the nodes have ended."""
 
 
-def replay(network: str, bag: Path, truth: Path, due: int, rate_hz: float, out: Path) -> int:
-    """Run the scorer and the live nodes as two processes until the bag is through; 0 when the scorer has written its results."""
+def replay(up: Sequence[str], truth: Path, due: int, out: Path) -> int:
+    """Run `occ score` and `occ up` as two processes until the bag is through; 0 when the scorer has written its results to out.
+
+    up: the words after `occ up`, with --bag. due: how many grids there should be. The nodes' log goes to out/nodes.log.
+    """
     environment = {**os.environ, 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
     environment.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
     occ = [sys.executable, '-m', 'occ_perception.cli.main']
@@ -29,7 +33,7 @@ def replay(network: str, bag: Path, truth: Path, due: int, rate_hz: float, out: 
                                '--start-timeout', str(START_TIMEOUT_S), '--timeout', str(IDLE_TIMEOUT_S)],
                               env=environment, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     listening, said = threading.Event(), []
-    with tqdm(total=due, unit='grid', desc=f'replaying through {network} at {rate_hz:g} Hz') as progress:
+    with tqdm(total=due, unit='grid', desc='received') as progress:
         reader = threading.Thread(target=_follow, args=(scorer, listening, progress, said), daemon=True)
         reader.start()
         nodes = None
@@ -37,8 +41,7 @@ def replay(network: str, bag: Path, truth: Path, due: int, rate_hz: float, out: 
             while not listening.wait(0.1) and scorer.poll() is None:
                 pass
             with (out / 'nodes.log').open('w') as log:
-                nodes = subprocess.Popen([*occ, 'up', network, '--bag', str(bag), '-p', f'occupancy.max_rate:={rate_hz}'],
-                                         env=environment, stdout=log, stderr=subprocess.STDOUT)
+                nodes = subprocess.Popen([*occ, 'up', *up], env=environment, stdout=log, stderr=subprocess.STDOUT)
             while scorer.poll() is None and nodes.poll() is None:
                 reader.join(0.2)
             if nodes.poll() == 0 and scorer.poll() is None:
