@@ -32,7 +32,8 @@ def replay(up: Sequence[str], truth: Path, due: int, out: Path) -> int:
     scorer = subprocess.Popen([*occ, 'score', '--truth', str(truth), '--expect', str(due), '--out', str(out), '--json',
                                '--start-timeout', str(START_TIMEOUT_S), '--timeout', str(IDLE_TIMEOUT_S)],
                               env=environment, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    listening, said = threading.Event(), []
+    listening = threading.Event()
+    said: list[str] = []
     with tqdm(total=due, unit='grid', desc='received') as progress:
         reader = threading.Thread(target=_follow, args=(scorer, listening, progress, said), daemon=True)
         reader.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def write_truth(path: Path | str, truth: OccupancyTruth) -> None:
     """Write one `labels.npz` as Occ3D has it (masks as uint8), making its folder; `instances` and `flow` when given."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {'semantics': truth.labels.astype(np.uint8), 'mask_lidar': truth.mask_lidar.astype(np.uint8),
+    arrays: dict[str, Any] = {'semantics': truth.labels.astype(np.uint8), 'mask_lidar': truth.mask_lidar.astype(np.uint8),
               'mask_camera': truth.mask_camera.astype(np.uint8)}
     if truth.instances is not None:
         arrays['instances'] = truth.instances.astype(np.uint16)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import rclpy
@@ -107,11 +108,11 @@ def receive(topic: str, expect: int, start_timeout_s: float, idle_timeout_s: flo
         rclpy.try_shutdown()
 
 
-def _nanoseconds(stamp: object) -> int:
+def _nanoseconds(stamp: Any) -> int:
     return stamp.sec * 1_000_000_000 + stamp.nanosec
 
 
-def _unpack(message: VoxelGrid, payload: object, dtype: str, shape: tuple[int, int, int]) -> np.ndarray:
+def _unpack(message: VoxelGrid, payload: Any, dtype: str, shape: tuple[int, int, int]) -> np.ndarray:
     """Array of a payload in the message's encoding; raises ValueError when it does not fit the shape."""
     data = bytes(payload)
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize

@@ -34,15 +34,15 @@ def render_birds_eye(labels: np.ndarray, size: int, seen: np.ndarray | None = No
     if seen is not None:
         unseen = ~seen.any(axis=2)
         pale = anything & ~(seen & occupied).any(axis=2)
-        picture[pale] = 0.4 * picture[pale] + 0.6 * np.float32(UNSEEN)
+        picture[pale] = 0.4 * picture[pale] + 0.6 * np.asarray(UNSEEN, np.float32)
     else:
         unseen = (labels == UNKNOWN).all(axis=2)
     picture[~anything] = 255
     picture[~anything & unseen] = UNSEEN
-    image = _from_above(picture)
+    pixels = _from_above(picture)
     if instance_ids is not None:
-        image = _outlined(image, np.where(anything, instance_ids[at], 0))
-    image = Image.fromarray(image.clip(0, 255).astype(np.uint8))
+        pixels = _outlined(pixels, np.where(anything, instance_ids[at], 0))
+    image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
     _draw_ego(image, grid)
     return image.resize((size, size), Image.Resampling.BOX if size < image.width else Image.Resampling.BICUBIC)
 

@@ -88,7 +88,7 @@ def render_street(labels: np.ndarray, view: View, seen: np.ndarray | None = None
     colors = color_table()[labels]
     if seen is not None:
         hidden = ~seen
-        colors[hidden] = (0.4 * colors[hidden] + 0.6 * np.float32(UNSEEN)).astype(np.uint8)
+        colors[hidden] = (0.4 * colors[hidden] + 0.6 * np.asarray(UNSEEN, np.float32)).astype(np.uint8)
     solid = (labels != FREE) & (labels != UNKNOWN)
     for block, color in _ego_car(grid):
         solid[block] = True
@@ -126,7 +126,7 @@ def _header(draw: ImageDraw.ImageDraw, frame: FramePicture) -> None:
         facts.append((f'{100 * frame.geometric_iou:.1f}', 'geometric IoU'))
     if frame.latency_ms is not None:
         facts.append((f'{frame.latency_ms:.0f} ms', 'latency'))
-    right = WIDTH - MARGIN
+    right = float(WIDTH - MARGIN)
     for value, name in reversed(facts):
         width = max(draw.textlength(value, font(23)), draw.textlength(name, font(13)))
         draw.text((right, 24), value, INK, font(23), anchor='rm')

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -89,7 +90,8 @@ def score_grids(grids: Iterable[ReceivedGrid], truth_files: Mapping[int, Path], 
 
     due: how many reference stamps should have got one (default: as many as there are truth files).
     """
-    confusion, unmatched, matched, running = ConfusionMatrix(), 0, {}, []
+    confusion, unmatched, running = ConfusionMatrix(), 0, []
+    matched: dict[int, ReceivedGrid] = {}
     for grid in grids:
         if grid.stamp_ns not in truth_files:
             unmatched += 1
@@ -122,7 +124,7 @@ def save_run(folder: Path, grids: Iterable[ReceivedGrid], score: LiveScore) -> N
     for grid in grids:
         first.setdefault(grid.stamp_ns, grid)
     for grid in first.values():
-        instances = {} if grid.instance_ids is None else {'instance_ids': grid.instance_ids}
+        instances: dict[str, Any] = {} if grid.instance_ids is None else {'instance_ids': grid.instance_ids}
         np.savez_compressed(folder / 'received' / f'{grid.stamp_ns}.npz', labels=grid.labels, latency_ms=grid.latency_ms,
                             newest_sensor_ns=grid.newest_sensor_ns, network=grid.network, **instances)
     (folder / 'score.json').write_text(json.dumps(score.as_dict(), indent=2) + '\n')
