@@ -65,7 +65,7 @@ def export_network(network: nn.Module, row: NetworkEntry, path: str | Path, caps
     caps = caps or lift.default_caps(len(row.cameras))
     images, tables = example_inputs(row, caps)
     graph = _Graph(network, caps.slots)
-    model = _trace(graph, (torch.from_numpy(images), *(torch.from_numpy(tables[name]) for name in LiftTables.NAMES)))
+    model = _trace(graph, (torch.from_numpy(images), *(torch.from_numpy(table) for table in _named(tables).values())))
     metadata = {
         'network': row.name, 'weights_sha256': weights_sha256, 'cameras': json.dumps(row.cameras),
         'preprocessing': json.dumps(asdict(row.preprocessing)), 'lift': json.dumps(asdict(lift)),
@@ -88,7 +88,7 @@ def export_network(network: nn.Module, row: NetworkEntry, path: str | Path, caps
     return agreement
 
 
-def example_inputs(row: NetworkEntry, caps: LiftCaps, seed: int = 0) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def example_inputs(row: NetworkEntry, caps: LiftCaps, seed: int = 0) -> tuple[np.ndarray, LiftTables]:
     """Smooth random images (N, H, W, 3) uint8 and the lift tables of a ring of level cameras 1.5 m above the ground."""
     lift, count = row.lift, len(row.cameras)
     assert lift is not None
@@ -101,12 +101,12 @@ def example_inputs(row: NetworkEntry, caps: LiftCaps, seed: int = 0) -> tuple[np
     angles = 2 * np.pi * np.arange(count) / count + 0.01
     poses = [matrix(np.array([[np.sin(a), 0, np.cos(a)], [-np.cos(a), 0, np.sin(a)], [0, -1, 0]]),
                     (1 + 0.5 * np.cos(a), 0.5 * np.sin(a), 1.5)) for a in angles]
-    return images, build_lift_tables(lift, np.stack([intrinsics] * count), np.stack(poses), caps).arrays()
+    return images, build_lift_tables(lift, np.stack([intrinsics] * count), np.stack(poses), caps)
 
 
-def compare_with_torch(graph: nn.Module, path: Path, images: np.ndarray, tables: dict[str, np.ndarray]) -> dict[str, float]:
+def compare_with_torch(graph: nn.Module, path: Path, images: np.ndarray, tables: LiftTables) -> dict[str, float]:
     """Share of voxels with the same label as torch, float32, for ONNX Runtime and OpenVINO as far as they are installed."""
-    feeds = {'images': images, **{name: tables[name] for name in LiftTables.NAMES}}
+    feeds = {'images': images, **_named(tables)}
     with torch.inference_mode():
         expected = graph(*(torch.from_numpy(value) for value in feeds.values())).numpy()
     agreement = {}
@@ -116,6 +116,10 @@ def compare_with_torch(graph: nn.Module, path: Path, images: np.ndarray, tables:
         except ModuleNotFoundError:
             continue
     return agreement
+
+
+def _named(tables: LiftTables) -> dict[str, np.ndarray]:
+    return {name: getattr(tables, name) for name in LiftTables.NAMES}
 
 
 def _run_onnxruntime(path: Path, feeds: dict[str, np.ndarray]) -> np.ndarray:

@@ -30,7 +30,7 @@ class LiftCaps:
 
     slots: int
     rows: tuple[int, int, int]
-    widths: tuple[int, int, int] = (2, 4, 8)
+    widths: tuple[int, int, int] = (2, 8, 16)
 
     def covers(self, other: LiftCaps) -> bool:
         """Whether tables of the other caps fit into these."""
@@ -50,7 +50,7 @@ class LiftCapacityError(ValueError):
     def __init__(self, given: LiftCaps, needed: LiftCaps) -> None:
         super().__init__(f'the camera rig needs lift tables of {needed}, but the network takes {given}: export it for this rig '
                          f'with `occ export NAME --lift-slots {needed.slots} --lift-rows {" ".join(map(str, needed.rows))}`, '
-                         'and check that intrinsics and extrinsics are right (cameras rolled far from upright need more slots)')
+                         'and check that its intrinsics and extrinsics are right')
         self.given = given
         self.needed = needed
 
@@ -113,11 +113,18 @@ class LiftSpec:
         return z * y * x
 
     def default_caps(self, cameras: int) -> LiftCaps:
-        """Caps with room for upright rigs of that many cameras (nuScenes needs about two thirds of them)."""
+        """Caps that hold rigs of that many cameras in any orientation; what networks are exported with."""
         columns = cameras * self.feature_width * self.bins
-        slots = 4 if self.z_cells == 1 else self.feature_height
-        first = _round_up(min(columns * (3 if self.z_cells == 1 else 2 * slots) // 2, columns * slots) + 1)
-        return LiftCaps(slots, (first, _round_up(first // 8), _round_up(first // 64)))
+        first = 5 * columns if self.z_cells == 1 else self.feature_height * columns
+        return LiftCaps(self.feature_height, (_round_up(first), _round_up(3 * columns // 2), _round_up(columns // 4)),
+                        (2, 8, 24))
+
+    def upright_caps(self, cameras: int) -> LiftCaps:
+        """Smaller caps, for cameras that stand within 5 degrees of upright: less memory in training."""
+        columns = cameras * self.feature_width * self.bins
+        if self.z_cells > 1:
+            return self.default_caps(cameras)
+        return LiftCaps(min(6, self.feature_height), (_round_up(2 * columns), _round_up(columns // 3), _round_up(columns // 48)))
 
     def points(self, intrinsics: np.ndarray, reference_from_camera: np.ndarray,
                network_from_source: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -188,8 +195,8 @@ def build_lift_tables(spec: LiftSpec, intrinsics: np.ndarray, reference_from_cam
 
     intrinsics: (N, 3, 3), pixels of the network's input, or of the image before network_from_source where that is given.
     reference_from_camera: (N, 4, 4), camera axes x right, y down, z forward; the ego motion between exposure and reference
-    is part of it, and so is any flip of the map in training. caps: shapes to pad to; None takes the spec's default and
-    grows it where the rig needs more. valid: (N,) bool; cameras that are False lift nothing. network_from_source: (N, 3, 3)
+    is part of it, and so is any flip of the map in training. caps: shapes to pad to; None takes the spec's upright caps
+    and grows them where the rig needs more. valid: (N,) bool; cameras that are False lift nothing. network_from_source: (N, 3, 3)
     pixel transforms (resize, crop, flip, rotation) between the two.
     Cells follow the published code: indices are truncated toward zero, so points up to one cell below the grid's lower
     corner fall into its first cells. Raises LiftCapacityError when caps are given and too small, ValueError for matrices
@@ -214,7 +221,7 @@ def build_lift_tables(spec: LiftSpec, intrinsics: np.ndarray, reference_from_cam
     counts = _CellGroups(cell[start_row, start_column], slot[start_row, start_column], start_column, runs)
     needed = counts.needed()
     if caps is None:
-        caps = spec.default_caps(cameras).union(needed)
+        caps = spec.upright_caps(cameras).union(needed)
     elif not caps.covers(needed):
         raise LiftCapacityError(caps, needed)
     sums, cells = counts.tables(spec, cameras, caps)

@@ -69,7 +69,7 @@ def collate(row: NetworkEntry, samples: Sequence[TrainingSample]) -> Batch:
     """Samples to a batch."""
     lift = row.lift
     assert lift is not None
-    caps = lift.default_caps(len(samples[0].images))
+    caps = lift.upright_caps(len(samples[0].images))
     tables = [build_lift_tables(lift, s.intrinsics, s.reference_ego_from_camera, caps) for s in samples]
     seen = np.stack([s.visible for s in samples]).reshape(-1, row.grid.shape[2])
     columns = np.flatnonzero(seen.any(axis=1))

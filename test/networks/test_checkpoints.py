@@ -93,5 +93,5 @@ def test_damaged_files_are_named(tmp_path, name, content):
 
 
 def test_absent_files_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match='gone.pth'):
+    with pytest.raises(FileNotFoundError, match=r'gone\.pth'):
         read_state(tmp_path / 'gone.pth')

@@ -38,7 +38,7 @@ class OccupancyHead2d(nn.Module):
         return logits.unflatten(-1, (self.heights, self.classes))
 
     def column_logits(self, x: Tensor, columns: Tensor) -> Tensor:
-        """Logits (K, Z, classes) of some columns only, given as flat indices (K,) into (M, X, Y); what training needs of forward."""
+        """Logits (K, Z, classes) of some columns only, by flat index (K,) into (M, X, Y): what training needs of forward."""
         features = self._features(x).permute(0, 3, 2, 1).flatten(0, 2)
         return self.predicter(features.index_select(0, columns)).unflatten(-1, (self.heights, self.classes))
 
