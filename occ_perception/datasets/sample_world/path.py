@@ -47,7 +47,10 @@ class CentreLine:
 
 
 def make_centre_line(rng: np.random.Generator, start_m: float, end_m: float) -> CentreLine:
-    """Random line from start_m to end_m; bends have a radius of at least 110 m, slopes stay under about 1.5 %."""
+    """Random line from start_m to end_m; bends have a radius of at least 110 m, slopes stay under about 1.5 %.
+
+    The street lies in the positive quadrant, as nuScenes maps do.
+    """
     s = np.arange(start_m, end_m + _STEP, _STEP)
     curvature = np.zeros_like(s)
     slope = np.zeros_like(s)
@@ -56,9 +59,9 @@ def make_centre_line(rng: np.random.Generator, start_m: float, end_m: float) -> 
         slope += rng.uniform(-0.005, 0.005) * np.sin(2 * np.pi * s / (1.2 * length) + rng.uniform(0, 6.28))
     curvature *= rng.uniform(0.15, 1.0) * _MAX_CURVATURE / max(np.abs(curvature).max(), 1e-9)
     heading = rng.uniform(-np.pi, np.pi) + np.cumsum(curvature) * _STEP
-    offset = rng.uniform(200, 1500, 2)
-    return CentreLine(start_m, offset[0] + np.cumsum(np.cos(heading)) * _STEP, offset[1] + np.cumsum(np.sin(heading)) * _STEP,
-                      heading, np.cumsum(slope) * _STEP)
+    place = rng.uniform(80, 120, 2)
+    x, y = np.cumsum(np.cos(heading)) * _STEP, np.cumsum(np.sin(heading)) * _STEP
+    return CentreLine(start_m, place[0] + x - x.min(), place[1] + y - y.min(), heading, np.cumsum(slope) * _STEP)
 
 
 @dataclass(frozen=True)
