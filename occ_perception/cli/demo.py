@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from occ_perception.cli.demo_street import prepare_street
 from occ_perception.cli.live_run import replay
 from occ_perception.datasets.bag_frames import BagFrames
 from occ_perception.datasets.occ3d import read_truth, truth_by_stamp
@@ -23,6 +24,8 @@ from occ_perception.labels import FREE
 from occ_perception.runtime.live_score import LiveScore, Score, load_grids, score_grids, score_labels
 from occ_perception.training.baselines import Prior
 
+RATES_HZ = (1.0, 2.0, 2.5, 5.0)
+"""Rates at which every due LiDAR stamp has truth."""
 BASELINES = ('(a) best constant per voxel', '(b) LiDAR hits, likeliest class')
 NOTES = (
     'The score counts only VoxelGrids that a separate process received over DDS, matched to truth by stamp; the nodes never open '
@@ -42,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--seed', type=int, default=0, help='which street; none of them was used in training')
     parser.add_argument('--network', default='scocc_sample', help='network with shipped weights, see `occ networks`')
     parser.add_argument('--weights', type=Path, help='ONNX file of your own instead of the shipped weights')
-    parser.add_argument('--rate-hz', type=float, help='due frames per second (default: 5 on a CPU with AMX or VNNI, else 1)')
+    parser.add_argument('--seconds', type=float, default=10.0, help='length of the drive')
+    parser.add_argument('--rate-hz', type=float, choices=RATES_HZ, help='due frames per second (default: 5 with AMX or VNNI, else 1)')
     parser.add_argument('--data', type=Path, default=Path('data'), help='folder where generated streets are kept')
     parser.add_argument('--out', type=Path, help='folder for pictures and score (default: out/demo-seed-N)')
     parser.add_argument('--keep', action='store_true', help='keep the received grids and the log of the nodes beside the pictures')
@@ -50,11 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Generate, replay, score, picture; 1 when nothing was received."""
-    from occ_perception.cli.demo_street import prepare_street
-
     rate_hz = default_rate_hz() if args.rate_hz is None else args.rate_hz
     out = args.out or Path('out') / f'demo-seed-{args.seed}'
-    street = prepare_street(args.seed, args.data)
+    street = prepare_street(args.seed, args.seconds, args.data)
     truth = due_truth(truth_by_stamp(street.truth), rate_hz)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix='occ-demo-') as scratch:

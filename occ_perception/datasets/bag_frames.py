@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from occ_perception.catalogue import NUSCENES_CAMERAS
+from occ_perception.datasets.bag_reader import Bag, header_stamp_ns
 from occ_perception.geometry.transforms import interpolate, matrix, rotation_from_quaternion
 from occ_perception.runtime.frames import CameraImage, SensorFrame
 from occ_perception.runtime.intake.calibration import intrinsics_of
@@ -27,25 +27,27 @@ LIDAR = '/LIDAR_TOP/points'
 class BagFrames:
     """What our bags hold at any LiDAR stamp: the images nearest to it, the sweep in the ego frame, poses from tf.
 
-    bag: an mcap file or a rosbag2 folder with the topics of the sample world. Read once, images stay compressed.
-    Raises FileNotFoundError when it is absent, ValueError when a topic is missing.
+    bag: an mcap file or a rosbag2 folder with the topics of the sample world. Read once, messages stay serialised.
+    Raises BagError (a ValueError) when it cannot be read, ValueError when a topic is missing.
     """
 
-    def __init__(self, bag: Path | str, lidar: bool = True) -> None:
-        bag = Path(bag)
-        if not bag.exists():
-            raise FileNotFoundError(f'{bag}: no such bag; generate one with `occ world`')
+    def __init__(self, bag: Path | str) -> None:
+        self._store = get_typestore(Stores.ROS2_JAZZY)
         wanted = {IMAGE.format(name) for name in NUSCENES_CAMERAS} | {INFO.format(name) for name in NUSCENES_CAMERAS}
-        wanted |= {'/tf', '/tf_static'} | ({LIDAR} if lidar else set())
-        self._messages: dict[str, list[tuple[int, Any]]] = defaultdict(list)
+        wanted |= {'/tf', '/tf_static', LIDAR}
+        self._messages: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
         self._poses: list[tuple[int, np.ndarray]] = []
         self._mounts: dict[str, np.ndarray] = {}
-        with AnyReader([bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
-            missing = sorted(wanted - set(reader.topics))
+        with Bag(bag) as opened:
+            missing = sorted(wanted - set(opened.topics))
             if missing:
-                raise ValueError(f'{bag} lacks {", ".join(missing)}; it has {", ".join(sorted(reader.topics))}')
-            for connection, _, raw in reader.messages([c for c in reader.connections if c.topic in wanted]):
-                self._take(connection.topic, reader.deserialize(raw, connection.msgtype))
+                raise ValueError(f'{bag} lacks {", ".join(missing)}; it has {", ".join(sorted(opened.topics))}')
+            self._types = opened.topics
+            for message in opened.messages(wanted):
+                if message.topic in ('/tf', '/tf_static'):
+                    self._take_transforms(message.topic, self._read(message.topic, message.data))
+                else:
+                    self._messages[message.topic].append((header_stamp_ns(message.data), message.data))
         for messages in self._messages.values():
             messages.sort(key=lambda entry: entry[0])
         self._poses.sort(key=lambda entry: entry[0])
@@ -82,8 +84,6 @@ class BagFrames:
 
     def points(self, stamp_ns: int) -> np.ndarray | None:
         """The sweep of a LiDAR stamp in the ego frame, (M, 5) float32 x, y, z, intensity, time lag; None where there is none."""
-        if LIDAR not in self._messages:
-            return None
         measured, cloud = self._nearest(LIDAR, stamp_ns)
         if measured != stamp_ns:
             return None
@@ -91,23 +91,21 @@ class BagFrames:
         first, last = (self.pose(stamp_ns + round(1e9 * seconds)) for seconds in time_span(points))
         return to_ego(points, self._mounts[cloud.header.frame_id], first, last, self.pose(stamp_ns))
 
-    def _take(self, topic: str, message: Any) -> None:
-        if topic in ('/tf', '/tf_static'):
-            for entry in message.transforms:
-                q, t = entry.transform.rotation, entry.transform.translation
-                transform = matrix(rotation_from_quaternion(q.x, q.y, q.z, q.w), (t.x, t.y, t.z))
-                if topic == '/tf_static':
-                    self._mounts[entry.child_frame_id] = transform
-                elif entry.child_frame_id == 'base_link':
-                    self._poses.append((_nanoseconds(entry.header.stamp), transform))
-        else:
-            self._messages[topic].append((_nanoseconds(message.header.stamp), message))
+    def _read(self, topic: str, data: bytes) -> Any:
+        return self._store.deserialize_cdr(data, self._types[topic])
+
+    def _take_transforms(self, topic: str, message: Any) -> None:
+        for entry in message.transforms:
+            q, t = entry.transform.rotation, entry.transform.translation
+            transform = matrix(rotation_from_quaternion(q.x, q.y, q.z, q.w), (t.x, t.y, t.z))
+            if topic == '/tf_static':
+                self._mounts[entry.child_frame_id] = transform
+            elif entry.child_frame_id == 'base_link':
+                stamp = entry.header.stamp
+                self._poses.append((stamp.sec * 1_000_000_000 + stamp.nanosec, transform))
 
     def _nearest(self, topic: str, stamp_ns: int) -> tuple[int, Any]:
         messages = self._messages[topic]
         after = bisect_left(messages, stamp_ns, key=lambda entry: entry[0])
-        return min(messages[max(after - 1, 0):after + 1], key=lambda entry: abs(entry[0] - stamp_ns))
-
-
-def _nanoseconds(stamp: Any) -> int:
-    return stamp.sec * 1_000_000_000 + stamp.nanosec
+        nearest, data = min(messages[max(after - 1, 0):after + 1], key=lambda entry: abs(entry[0] - stamp_ns))
+        return nearest, self._read(topic, data)

@@ -94,9 +94,10 @@ def test_between_stamps(bag: Path) -> None:
 
 
 def test_errors_name_the_bag(bag: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match='no such bag'):
+    with pytest.raises(ValueError, match='does not exist'):
         BagFrames(tmp_path / 'absent.mcap')
     with Writer(tmp_path / 'poor', version=9) as writer:
-        writer.add_connection('/tf', 'tf2_msgs/msg/TFMessage', typestore=STORE)
+        tf = writer.add_connection('/tf', 'tf2_msgs/msg/TFMessage', typestore=STORE)
+        writer.write(tf, 1, STORE.serialize_cdr(T['tf2_msgs/msg/TFMessage']([]), 'tf2_msgs/msg/TFMessage'))
     with pytest.raises(ValueError, match=r'lacks .*CAM_FRONT/camera_info'):
         BagFrames(tmp_path / 'poor')
