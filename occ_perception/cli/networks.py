@@ -20,7 +20,8 @@ def run(arguments: argparse.Namespace) -> int:
             raise ValueError('--keys needs the name of a network: occ networks NAME --keys')
         print(listing())
     elif arguments.keys:
-        print(json.dumps(state_table(arguments.name), indent=1))
+        rows = (f'{json.dumps(key)}: {json.dumps(value)}' for key, value in state_table(arguments.name).items())
+        print('{\n' + ',\n'.join(rows) + '\n}')
     else:
         print(description(entry(arguments.name)))
     return 0

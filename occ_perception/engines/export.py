@@ -157,7 +157,7 @@ def _trace(graph: nn.Module, inputs: Sequence[Tensor]) -> onnx.ModelProto:
     passes.InlinePass()(model)
     onnxscript.optimizer.fold_constants(model, input_size_limit=1 << 20, output_size_limit=1 << 20)
     for tidy in (passes.RemoveUnusedNodesPass(), passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
-                 passes.DeduplicateInitializersPass(), passes.CommonSubexpressionEliminationPass(),
+                 passes.DeduplicateInitializersPass(size_limit=1 << 20), passes.CommonSubexpressionEliminationPass(),
                  passes.RemoveUnusedNodesPass(), passes.RemoveUnusedOpsetsPass(), passes.ClearMetadataAndDocStringPass(),
                  passes.NameFixPass()):
         tidy(model)

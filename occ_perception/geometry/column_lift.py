@@ -115,7 +115,7 @@ class LiftSpec:
     def default_caps(self, cameras: int) -> LiftCaps:
         """Caps that hold rigs of that many cameras in any orientation; what networks are exported with."""
         columns = cameras * self.feature_width * self.bins
-        first = 5 * columns if self.z_cells == 1 else self.feature_height * columns
+        first = 6 * columns if self.z_cells == 1 else self.feature_height * columns
         return LiftCaps(self.feature_height, (_round_up(first), _round_up(3 * columns // 2), _round_up(columns // 4)),
                         (2, 8, 24))
 
@@ -124,7 +124,8 @@ class LiftSpec:
         columns = cameras * self.feature_width * self.bins
         if self.z_cells > 1:
             return self.default_caps(cameras)
-        return LiftCaps(min(6, self.feature_height), (_round_up(2 * columns), _round_up(columns // 3), _round_up(columns // 48)))
+        rows = _round_up(2 * columns), _round_up(2 * columns // 3), _round_up(columns // 48)
+        return LiftCaps(min(6, self.feature_height), rows)
 
     def points(self, intrinsics: np.ndarray, reference_from_camera: np.ndarray,
                network_from_source: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

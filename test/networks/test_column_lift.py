@@ -105,7 +105,7 @@ def test_tables_are_padded_to_the_caps_and_too_small_caps_are_refused():
     LiftSpec(256, 704), LiftSpec(256, 704, depth_step=0.5), LiftSpec(128, 352, stride=8), LiftSpec(512, 1408)])
 def test_default_caps_hold_any_orientation_and_upright_caps_five_degrees(spec):
     k, t, p = reference_inputs.rig(spec.input_height, spec.input_width)
-    for tilt in (0.0, 30.0, 90.0):
+    for tilt in (0.0, 30.0, 45.0, 90.0):
         build_lift_tables(spec, k, t @ roll(tilt), spec.default_caps(6), network_from_source=p)
     build_lift_tables(spec, k, np.linalg.inv(t), spec.default_caps(6), network_from_source=p)
     build_lift_tables(spec, k, t @ roll(5.0), spec.upright_caps(6), network_from_source=p)
