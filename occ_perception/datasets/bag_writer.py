@@ -18,10 +18,11 @@ MAP, ODOM, BASE = 'map', 'odom', 'base_link'
 _STORE = get_typestore(Stores.ROS2_JAZZY)
 _T: dict[str, Any] = dict(_STORE.types)
 _UNSET = QosTime(0, 0)
-POINT_DTYPE = np.dtype({'names': ['x', 'y', 'z', 'intensity', 'ring', 'time'], 'formats': ['<f4', '<f4', '<f4', '<f4', '<u2', '<f4'],
-                        'offsets': [0, 4, 8, 12, 16, 20], 'itemsize': 24})
+_POINT_FIELDS = (('x', 0, 7), ('y', 4, 7), ('z', 8, 7), ('intensity', 12, 7), ('ring', 16, 4), ('time', 20, 7))
+"""Name, offset and PointField datatype (7 = float32, 4 = uint16) of each field of a point."""
+POINT_DTYPE = np.dtype({'names': [name for name, _, _ in _POINT_FIELDS], 'offsets': [offset for _, offset, _ in _POINT_FIELDS],
+                        'formats': [{7: '<f4', 4: '<u2'}[code] for _, _, code in _POINT_FIELDS], 'itemsize': 24})
 """One LiDAR point in PointCloud2 data; time in seconds relative to the header's stamp, <= 0."""
-_POINT_TYPES = {'<f4': 7, '<u2': 4}
 
 
 def _qos(reliability: QosReliability, durability: QosDurability, depth: int) -> Qos:
@@ -31,9 +32,14 @@ def _qos(reliability: QosReliability, durability: QosDurability, depth: int) -> 
 _SENSOR = _qos(QosReliability.BEST_EFFORT, QosDurability.VOLATILE, 5)
 _RELIABLE = _qos(QosReliability.RELIABLE, QosDurability.VOLATILE, 100)
 _LATCHED = _qos(QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL, 1)
-_TYPES = {'image_rect/compressed': ('sensor_msgs/msg/CompressedImage', _SENSOR), 'camera_info': ('sensor_msgs/msg/CameraInfo', _SENSOR),
-          'points': ('sensor_msgs/msg/PointCloud2', _SENSOR), 'tf': ('tf2_msgs/msg/TFMessage', _RELIABLE),
-          'tf_static': ('tf2_msgs/msg/TFMessage', _LATCHED), 'odom': ('nav_msgs/msg/Odometry', _RELIABLE)}
+_TYPES = {
+    'image_rect/compressed': ('sensor_msgs/msg/CompressedImage', _SENSOR),
+    'camera_info': ('sensor_msgs/msg/CameraInfo', _SENSOR),
+    'points': ('sensor_msgs/msg/PointCloud2', _SENSOR),
+    'tf': ('tf2_msgs/msg/TFMessage', _RELIABLE),
+    'tf_static': ('tf2_msgs/msg/TFMessage', _LATCHED),
+    'odom': ('nav_msgs/msg/Odometry', _RELIABLE),
+}
 
 
 def _header(stamp_ns: int, frame: str) -> Any:
@@ -88,7 +94,9 @@ class BagWriter:
         vector, diagonal = _T['geometry_msgs/msg/Vector3'], np.diag([1e-4] * 6).ravel()
         pose = _T['geometry_msgs/msg/Pose'](position=_T['geometry_msgs/msg/Point'](*[float(v) for v in odom_from_ego[:3, 3]]),
                                             orientation=_T['geometry_msgs/msg/Quaternion'](x, y, z, w))
-        twist = _T['geometry_msgs/msg/Twist'](linear=vector(*[float(v) for v in forward]), angular=vector(0.0, 0.0, float(yaw_rate)))
+        twist = _T['geometry_msgs/msg/Twist'](
+            linear=vector(*[float(v) for v in forward]), angular=vector(0.0, 0.0, float(yaw_rate))
+        )
         self._write('/odom', stamp_ns, _T['nav_msgs/msg/Odometry'](
             header=_header(stamp_ns, ODOM), child_frame_id=BASE,
             pose=_T['geometry_msgs/msg/PoseWithCovariance'](pose=pose, covariance=diagonal),
@@ -98,16 +106,29 @@ class BagWriter:
         """Rectified JPEG picture of size (width, height) and its CameraInfo with the same stamp."""
         k = np.asarray(intrinsics, np.float64)
         roi = _T['sensor_msgs/msg/RegionOfInterest'](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
-        self._write(f'/{camera}/camera_info', stamp_ns, _T['sensor_msgs/msg/CameraInfo'](
-            header=_header(stamp_ns, camera), height=size[1], width=size[0], distortion_model='plumb_bob', d=np.zeros(5), k=k.ravel(),
-            r=np.eye(3).ravel(), p=np.hstack([k, np.zeros((3, 1))]).ravel(), binning_x=0, binning_y=0, roi=roi))
+        self._write(
+            f'/{camera}/camera_info',
+            stamp_ns,
+            _T['sensor_msgs/msg/CameraInfo'](
+                header=_header(stamp_ns, camera),
+                height=size[1],
+                width=size[0],
+                distortion_model='plumb_bob',
+                d=np.zeros(5),
+                k=k.ravel(),
+                r=np.eye(3).ravel(),
+                p=np.hstack([k, np.zeros((3, 1))]).ravel(),
+                binning_x=0,
+                binning_y=0,
+                roi=roi,
+            ),
+        )
         self._write(f'/{camera}/image_rect/compressed', stamp_ns, _T['sensor_msgs/msg/CompressedImage'](
             header=_header(stamp_ns, camera), format='jpeg', data=np.frombuffer(jpeg, np.uint8)))
 
     def points(self, stamp_ns: int, lidar: str, points: np.ndarray) -> None:
         """Sweep as PointCloud2; points: (M,) records of POINT_DTYPE, in the LiDAR's axes at each point's own time."""
-        fields = [_T['sensor_msgs/msg/PointField'](name=name, offset=offset, datatype=_POINT_TYPES[kind.str], count=1)
-                  for name, (kind, offset) in POINT_DTYPE.fields.items()]
+        fields = [_T['sensor_msgs/msg/PointField'](name, offset, code, 1) for name, offset, code in _POINT_FIELDS]
         self._write(f'/{lidar}/points', stamp_ns, _T['sensor_msgs/msg/PointCloud2'](
             header=_header(stamp_ns, lidar), height=1, width=len(points), fields=fields, is_bigendian=False,
             point_step=POINT_DTYPE.itemsize, row_step=POINT_DTYPE.itemsize * len(points),

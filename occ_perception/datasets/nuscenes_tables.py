@@ -18,26 +18,46 @@ TABLES = ('attribute', 'calibrated_sensor', 'category', 'ego_pose', 'instance', 
 Record = dict[str, Any]
 
 _CATEGORIES = {
-    'human.pedestrian.adult': 'Adult on foot.', 'human.pedestrian.child': 'Child on foot.',
-    'human.pedestrian.construction_worker': 'Worker on a building site.', 'human.pedestrian.police_officer': 'Police officer.',
+    'human.pedestrian.adult': 'Adult on foot.',
+    'human.pedestrian.child': 'Child on foot.',
+    'human.pedestrian.construction_worker': 'Worker on a building site.',
+    'human.pedestrian.police_officer': 'Police officer.',
     'human.pedestrian.personal_mobility': 'Skateboard, scooter and the like, with rider.',
-    'human.pedestrian.stroller': 'Stroller, with whoever pushes it.', 'human.pedestrian.wheelchair': 'Wheelchair, with its user.',
-    'animal': 'Any animal.', 'movable_object.barrier': 'Temporary barrier.', 'movable_object.debris': 'Debris, bags, boxes.',
-    'movable_object.pushable_pullable': 'Bins, carts and other things to push or pull.', 'movable_object.trafficcone': 'Traffic cone.',
-    'static_object.bicycle_rack': 'Bicycle rack.', 'vehicle.bicycle': 'Bicycle, with its rider if there is one.',
-    'vehicle.bus.bendy': 'Articulated bus.', 'vehicle.bus.rigid': 'Bus.', 'vehicle.car': 'Car.',
-    'vehicle.construction': 'Construction vehicle.', 'vehicle.emergency.ambulance': 'Ambulance.',
-    'vehicle.emergency.police': 'Police vehicle.', 'vehicle.motorcycle': 'Motorcycle, with its rider if there is one.',
-    'vehicle.trailer': 'Trailer.', 'vehicle.truck': 'Truck.',
+    'human.pedestrian.stroller': 'Stroller, with whoever pushes it.',
+    'human.pedestrian.wheelchair': 'Wheelchair, with its user.',
+    'animal': 'Any animal.',
+    'movable_object.barrier': 'Temporary barrier.',
+    'movable_object.debris': 'Debris, bags, boxes.',
+    'movable_object.pushable_pullable': 'Bins, carts and other things to push or pull.',
+    'movable_object.trafficcone': 'Traffic cone.',
+    'static_object.bicycle_rack': 'Bicycle rack.',
+    'vehicle.bicycle': 'Bicycle, with its rider if there is one.',
+    'vehicle.bus.bendy': 'Articulated bus.',
+    'vehicle.bus.rigid': 'Bus.',
+    'vehicle.car': 'Car.',
+    'vehicle.construction': 'Construction vehicle.',
+    'vehicle.emergency.ambulance': 'Ambulance.',
+    'vehicle.emergency.police': 'Police vehicle.',
+    'vehicle.motorcycle': 'Motorcycle, with its rider if there is one.',
+    'vehicle.trailer': 'Trailer.',
+    'vehicle.truck': 'Truck.',
 }
 _ATTRIBUTES = {
-    'vehicle.moving': 'Vehicle is moving.', 'vehicle.stopped': 'Vehicle is stopped and will move again.',
-    'vehicle.parked': 'Vehicle is parked.', 'cycle.with_rider': 'There is a rider on it.', 'cycle.without_rider': 'Nobody rides it.',
-    'pedestrian.sitting_lying_down': 'Person sits or lies.', 'pedestrian.standing': 'Person stands.',
+    'vehicle.moving': 'Vehicle is moving.',
+    'vehicle.stopped': 'Vehicle is stopped and will move again.',
+    'vehicle.parked': 'Vehicle is parked.',
+    'cycle.with_rider': 'There is a rider on it.',
+    'cycle.without_rider': 'Nobody rides it.',
+    'pedestrian.sitting_lying_down': 'Person sits or lies.',
+    'pedestrian.standing': 'Person stands.',
     'pedestrian.moving': 'Person moves.',
 }
-_VISIBILITY = (('1', 'v0-40', 'between 0 and 40 % of the object can be seen'), ('2', 'v40-60', 'between 40 and 60 % of the object can be seen'),
-               ('3', 'v60-80', 'between 60 and 80 % of the object can be seen'), ('4', 'v80-100', 'more than 80 % of the object can be seen'))
+_VISIBILITY = (
+    ('1', 'v0-40', 'between 0 and 40 % of the object can be seen'),
+    ('2', 'v40-60', 'between 40 and 60 % of the object can be seen'),
+    ('3', 'v60-80', 'between 60 and 80 % of the object can be seen'),
+    ('4', 'v80-100', 'more than 80 % of the object can be seen'),
+)
 
 
 def token(*parts: object) -> str:

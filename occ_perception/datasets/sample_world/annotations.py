@@ -18,7 +18,7 @@ def noticed_objects(street: Street, frame: WorldFrame) -> list[dict[str, Any]]:
     """Objects that the frame's LiDAR hits or of which its pictures show at least a dozen pixels, as annotation_records wants."""
     assert frame.sweep is not None
     count = len(street.objects) + 1
-    pixels = sum(np.bincount(view.instance.ravel(), minlength=count) for view in frame.cameras.values())
+    pixels = np.sum([np.bincount(view.instance.ravel(), minlength=count) for view in frame.cameras.values()], axis=0)
     points = np.bincount(frame.sweep.instance, minlength=count)
     out = []
     for thing in street.objects:
@@ -27,9 +27,17 @@ def noticed_objects(street: Street, frame: WorldFrame) -> list[dict[str, Any]]:
         pose = thing.track.pose(frame.time_s)
         box = pose @ matrix(np.eye(3), np.array(thing.center_m))
         length, width, height = thing.size_m
-        out.append({'id': thing.id, 'category': thing.category, 'attribute': thing.attribute, **pose_fields(box),
-                    'size': [width, length, height], 'seen_share': min(1.0, float(pixels[thing.id]) / _picture_area(thing, pose, frame)),
-                    'lidar_points': int(points[thing.id])})
+        out.append(
+            {
+                'id': thing.id,
+                'category': thing.category,
+                'attribute': thing.attribute,
+                **pose_fields(box),
+                'size': [width, length, height],
+                'seen_share': min(1.0, float(pixels[thing.id]) / _picture_area(thing, pose, frame)),
+                'lidar_points': int(points[thing.id]),
+            }
+        )
     return out
 
 

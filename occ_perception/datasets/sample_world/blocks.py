@@ -40,7 +40,13 @@ def furnish_zone(plan: Plan, surface: Surface, side: int, s: tuple[float, float]
             row = side * (d[0] + 0.55)
             kind = rng.choice(['barrier', 'cone', 'none', 'other', 'person'])
             if kind == 'barrier' and plan.claim(x, row, 1.25, 0.4):
-                plan.put(plan.model(furniture.barrier, str(rng.choice(['plastic', 'jersey', 'fence'])), variants=4), x, row, np.pi / 2 + rng.normal(0, 0.05), height)
+                plan.put(
+                    plan.model(furniture.barrier, str(rng.choice(['plastic', 'jersey', 'fence'])), variants=4),
+                    x,
+                    row,
+                    np.pi / 2 + rng.normal(0, 0.05),
+                    height,
+                )
             elif kind == 'cone' and plan.claim(x, row, 0.3, 0.3):
                 plan.put(plan.model(furniture.cone, variants=5), x, row, 0.0, height)
             elif kind == 'other' and plan.claim(x, row, 0.6, 0.5):
@@ -59,7 +65,13 @@ def furnish_zone(plan: Plan, surface: Surface, side: int, s: tuple[float, float]
             elif kind == 'conifer':
                 plan.stand(plan.model(furniture.tree, 'needles', variants=9), x, place, 0.0, height)
             elif kind == 'bush':
-                plan.stand(plan.model(furniture.bush, str(rng.choice(['leaves_a', 'leaves_b', 'needles'])), variants=5), x, place, 0.0, height)
+                plan.stand(
+                    plan.model(furniture.bush, str(rng.choice(['leaves_a', 'leaves_b', 'needles'])), variants=5),
+                    x,
+                    place,
+                    0.0,
+                    height,
+                )
             elif kind == 'dog':
                 plan.put(plan.model(furniture.other, 'dog', variants=4), x, place, rng.uniform(0, 6.28), height, other='dog')
             else:
@@ -86,7 +98,11 @@ def close_block(plan: Plan, side: int, s: tuple[float, float], front: float) -> 
     kind = str(rng.choice(['house', 'shops', 'hall', 'wall', 'fence', 'hedge'], p=[0.3, 0.25, 0.15, 0.12, 0.09, 0.09]))
     if kind in ('house', 'shops', 'hall'):
         depth = rng.uniform(8, 12)
-        mesh = plan.model(buildings.hall, length, depth) if kind == 'hall' else plan.model(buildings.house, length, depth, kind == 'shops')
+        mesh = (
+            plan.model(buildings.hall, length, depth)
+            if kind == 'hall'
+            else plan.model(buildings.house, length, depth, kind == 'shops')
+        )
         plan.stand(mesh, middle, side * (front + 0.15), turn)
         _, _, heading, z = (float(v) for v in plan.line.frame(middle))
         place = plan.line.to_world(np.float64(middle), np.float64(side * (front + 0.15)))
@@ -100,5 +116,7 @@ def close_block(plan: Plan, side: int, s: tuple[float, float], front: float) -> 
         plan.stand(plan.model(furniture.hedge, length, plan.leaves), middle, side * (front + 0.6), 0.0, 0.1)
     for x in np.arange(s[0] + 1.5, s[1], 4.0):
         leaves = 'needles' if rng.random() < 0.3 else plan.leaves
-        plan.stand(plan.model(furniture.tree, leaves, variants=9), x, side * (front + rng.uniform(2.5, 5.5)), rng.uniform(0, 6.28), 0.1)
+        plan.stand(
+            plan.model(furniture.tree, leaves, variants=9), x, side * (front + rng.uniform(2.5, 5.5)), rng.uniform(0, 6.28), 0.1
+        )
     plan.stand(plan.model(buildings.house, length, 8.0, False), middle, side * (front + rng.uniform(10, 14)), turn)

@@ -52,7 +52,9 @@ class _ShadowCells:
         for (x, y, _), radius in zip(movers.centers[seen], movers.radii[seen], strict=True):
             far = np.array([x, y]) + throw * 2.0
             low, high = np.minimum([x, y], far) - radius, np.maximum([x, y], far) + radius
-            a, z = (np.clip(np.floor((c - self._low) / self._CELL).astype(int), 0, 2 * self._HALF) for c in (low, high + self._CELL))
+            a, z = (
+                np.clip(np.floor((c - self._low) / self._CELL).astype(int), 0, 2 * self._HALF) for c in (low, high + self._CELL)
+            )
             self._grid[a[0]:z[0], a[1]:z[1]] = True
         self._low = self._low.astype(np.float32)
 
@@ -84,44 +86,58 @@ def _noise_tile(count: int) -> np.ndarray:
 def render_camera(scene: StreetScene, name: str, time_s: float, size: tuple[int, int] = (800, 450)) -> CameraView:
     """The picture that camera `name` takes at time_s; size = (width, height), 16:9."""
     width, height = size
-    count = width * height
     fixed_from_ego = scene.street.ego_pose(time_s)
     mount, k = ego_from_camera(name), intrinsics(name, size)
     world_from_camera = fixed_from_ego @ mount
-    directions, vignette = _pixel_rays(name, size)
-    directions = directions @ world_from_camera[:3, :3].T.astype(np.float32)
+    local, vignette = _pixel_rays(name, size)
+    directions = local @ world_from_camera[:3, :3].T.astype(np.float32)
     origin = (world_from_camera[:3, 3] - scene.origin).astype(np.float32)
+    hits, moving = _cast(scene, world_from_camera, origin, directions, time_s, k, size)
+    noise = np.roll(_noise_tile(len(local)), (int(time_s * 7919) * 613 + sum(name.encode()) * 97) % len(local), axis=0)
+    exposure = scene.street.light.exposure * _camera_gain(scene.street.seed, name) * vignette
+    image, label, instance = _Shader(scene, moving, origin, 1 / float(k[0, 0])).pictures(hits, directions, noise, exposure)
+    shape = (height, width)
+    return CameraView(name, time_s, image.reshape(height, width, 3), hits.depth.reshape(shape), label.reshape(shape),
+                      instance.reshape(shape), k, mount, fixed_from_ego)
+
+
+@dataclass(frozen=True)
+class _Hits:
+    """What each pixel's ray meets, arrays (N,): depth, triangle (-1 nothing, moving objects' after the static ones), place u, v on it."""
+
+    depth: np.ndarray
+    triangle: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Moving:
+    """The moving objects in sight: ray-casting structure, surfaces, cells that their shadows can touch."""
+
+    scene: EmbreeScene
+    surfaces: Surfaces
+    cells: _ShadowCells
+
+
+def _cast(scene: StreetScene, world_from_camera: np.ndarray, origin: np.ndarray, directions: np.ndarray, time_s: float,
+          k: np.ndarray, size: tuple[int, int]) -> tuple[_Hits, _Moving | None]:
     origins = np.broadcast_to(origin, directions.shape)
-    hit = scene.static_scene.run(origins, directions, output=1)
-    depth, prim, bu, bv = hit['tfar'], hit['primID'], hit['u'], hit['v']
-    depth[prim < 0] = np.inf
-    offset = 0
-    tables: list[Surfaces] = [scene.static]
+    found = scene.static_scene.run(origins, directions, output=1)
+    hits = _Hits(found['tfar'], found['primID'], found['u'], found['v'])
+    hits.depth[hits.triangle < 0] = np.inf
     movers = scene.movers_at(time_s, world_from_camera[:3, 3], VIEW_M)
     seen, region = _regions(movers.centers, movers.radii, world_from_camera, scene.origin, k, size)
-    moving = movers.build(seen)
-    if moving is not None:
-        pixels = np.flatnonzero(region)
-        found = moving[0].run(origins[:len(pixels)], directions[pixels], output=1)
-        nearer = (found['primID'] >= 0) & (found['tfar'] < depth[pixels])
-        target = pixels[nearer]
-        offset = len(scene.static.texture)
-        depth[target], bu[target], bv[target] = found['tfar'][nearer], found['u'][nearer], found['v'][nearer]
-        prim[target] = found['primID'][nearer] + offset
-        tables.append(moving[1])
-    tile = np.roll(_noise_tile(count), (int(time_s * 7919) * 613 + sum(name.encode()) * 97) % count, axis=0)
-    shade = np.empty((count, 3), np.uint8)
-    label = np.full(count, FREE, np.uint8)
-    instance = np.zeros(count, np.uint16)
-    exposure = scene.street.light.exposure * _camera_gain(scene.street.seed, name)
-    shadow_movers = (_ShadowCells(movers, seen), moving[0]) if moving is not None else None
-    for start in range(0, count, _CHUNK):
-        part = slice(start, min(start + _CHUNK, count))
-        _shade(scene, tables, offset, part, origin, directions[part], depth[part], prim[part], bu[part], bv[part], tile[part],
-               shade[part], label[part], instance[part], exposure * vignette[part], 1.0 / k[0, 0], shadow_movers)
-    shape = (height, width)
-    return CameraView(name, time_s, shade.reshape(height, width, 3), depth.reshape(shape), label.reshape(shape), instance.reshape(shape),
-                      k, mount, fixed_from_ego)
+    built = movers.build(seen)
+    if built is None:
+        return hits, None
+    pixels = np.flatnonzero(region)
+    found = built[0].run(origins[:len(pixels)], directions[pixels], output=1)
+    nearer = (found['primID'] >= 0) & (found['tfar'] < hits.depth[pixels])
+    target = pixels[nearer]
+    hits.depth[target], hits.u[target], hits.v[target] = found['tfar'][nearer], found['u'][nearer], found['v'][nearer]
+    hits.triangle[target] = found['primID'][nearer] + len(scene.static.texture)
+    return hits, _Moving(*built, _ShadowCells(movers, seen))
 
 
 def _camera_gain(seed: int, name: str) -> float:
@@ -139,11 +155,8 @@ def _regions(centers: np.ndarray, radii: np.ndarray, world_from_camera: np.ndarr
         if z < -r:
             continue
         if z < r + 0.5:
-            near = max(np.hypot(x, y), 1e-3) < 3 * r + 6
-            seen[i] = near
-            if near:
-                left = x < 0
-                region[:, :width // 2 if left and abs(x) > r else width][:, (0 if left or abs(x) <= r else width // 2):] = True
+            seen[i] = np.hypot(x, y) < 3 * r + 6
+            region |= seen[i]
             continue
         near = z - r
         u = [k[0, 2] + k[0, 0] * (x + e) / (near if (x + e) * e > 0 else z + r) for e in (-r, r)]
@@ -182,50 +195,69 @@ def _texels(atlas: Atlas, texture: np.ndarray, u: np.ndarray, v: np.ndarray, foo
     return colour * colour * np.float32(1 / 65025)
 
 
-def _shade(scene: StreetScene, tables: list[Surfaces], offset: int, part: slice, origin: np.ndarray, directions: np.ndarray,
-           depth: np.ndarray, prim: np.ndarray, bu: np.ndarray, bv: np.ndarray, tile: np.ndarray, out: np.ndarray,
-           label: np.ndarray, instance: np.ndarray, exposure: np.ndarray, pixel: float, shadow_movers: tuple[_ShadowCells, EmbreeScene] | None) -> None:
-    """Colour, label and object of a run of pixels, written into out, label and instance."""
-    light, atlas = scene.street.light, scene.street.atlas
-    hit = np.flatnonzero(prim >= 0)
-    colour = np.empty((len(prim), 3), np.float32)
-    if len(hit) < len(prim):
-        sky = np.flatnonzero(prim < 0)
-        colour[sky] = _sky(light, atlas, directions[sky])
-    if len(hit):
-        p, t, d, noise = prim[hit], depth[hit], directions[hit], tile[hit]
-        moving = p >= offset if offset else np.zeros(len(p), bool)
-        if moving.any():
-            still = np.where(moving, 0, p)
-            row, texture = scene.static.shading[still], scene.static.texture[still]
-            lab, ins = scene.static.label[still], scene.static.instance[still]
-            q = p[moving] - offset
-            row[moving], texture[moving] = tables[1].shading[q], tables[1].texture[q]
-            lab[moving], ins[moving] = tables[1].label[q], tables[1].instance[q]
-        else:
-            row, texture, lab, ins = scene.static.shading[p], scene.static.texture[p], scene.static.label[p], scene.static.instance[p]
-        label[hit], instance[hit] = lab, ins
-        length = np.sqrt(np.einsum('ij,ij->i', d, d))
-        cosine = np.abs(np.einsum('ij,ij->i', row[:, NORMAL], d)) / length
-        footprint = t * atlas.per_metre[texture] * np.float32(pixel) / np.sqrt(np.maximum(cosine, 0.06)) * np.exp2(noise[:, 2] * 0.9)
-        jitter = np.maximum(footprint, 1.0)
-        b, c = bu[hit], bv[hit]
-        u = row[:, 0] + b * row[:, 2] + c * row[:, 4] + noise[:, 0] * jitter
-        v = row[:, 1] + b * row[:, 3] + c * row[:, 5] + noise[:, 1] * jitter
-        albedo = _texels(atlas, texture, u, v, footprint)
-        points = origin + d * (t * np.float32(0.9995))[:, None]
-        lit = _lit(scene, row, points, noise, shadow_movers)
+class _Shader:
+    """Colours the pixels of one picture, a run of pixels at a time so that the work stays in the cache."""
+
+    def __init__(self, scene: StreetScene, moving: _Moving | None, origin: np.ndarray, pixel: float) -> None:
+        self._scene, self._moving, self._origin, self._pixel = scene, moving, origin, np.float32(pixel)
+        self._light, self._atlas = scene.street.light, scene.street.atlas
+        self._horizon = np.asarray(self._light.horizon, np.float32)
+
+    def pictures(self, hits: _Hits, directions: np.ndarray, noise: np.ndarray,
+                 exposure: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """RGB (N, 3) uint8, class (N,) uint8 and object (N,) uint16 of all pixels."""
+        count = len(directions)
+        image, label, instance = np.empty((count, 3), np.uint8), np.full(count, FREE, np.uint8), np.zeros(count, np.uint16)
+        for start in range(0, count, _CHUNK):
+            part = slice(start, min(start + _CHUNK, count))
+            colour = np.empty((part.stop - start, 3), np.float32)
+            met = hits.triangle[part] >= 0
+            sky = np.flatnonzero(~met)
+            if len(sky):
+                colour[sky] = _sky(self._light, self._atlas, directions[part][sky])
+            on = np.flatnonzero(met) + start
+            if len(on):
+                row, texture, label[on], instance[on] = self._surfaces(hits.triangle[on])
+                place = hits.depth[on], hits.u[on], hits.v[on]
+                colour[on - start] = self._surface_colour(row, texture, *place, directions[on], noise[on])
+            colour *= exposure[part, None]
+            colour /= 1 + 0.28 * colour
+            value = np.sqrt(np.maximum(colour, 0)) * 262.0 + noise[part, 3:] * 2.2
+            image[part] = np.clip(value, 0, 255, out=value).astype(np.uint8)
+        return image, label, instance
+
+    def _surfaces(self, triangle: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Shading row, texture, class and object of the triangles that were met."""
+        static = self._scene.static
+        offset = len(static.texture)
+        moves = triangle >= offset
+        still = np.where(moves, 0, triangle)
+        out = static.shading[still], static.texture[still], static.label[still], static.instance[still]
+        if self._moving is not None and moves.any():
+            index, known = triangle[moves] - offset, self._moving.surfaces
+            for array, source in zip(out, (known.shading, known.texture, known.label, known.instance), strict=True):
+                array[moves] = source[index]
+        return out
+
+    def _surface_colour(self, row: np.ndarray, texture: np.ndarray, depth: np.ndarray, u: np.ndarray, v: np.ndarray,
+                        directions: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """Texture in the light of sun and sky, with shadows and haze, (N, 3) float32 linear."""
+        length = np.sqrt(np.einsum('ij,ij->i', directions, directions))
+        cosine = np.abs(np.einsum('ij,ij->i', row[:, NORMAL], directions)) / length
+        texels = depth * self._atlas.per_metre[texture] * self._pixel / np.sqrt(np.maximum(cosine, 0.06))
+        texels *= np.exp2(noise[:, 2] * 0.9)
+        jitter = np.maximum(texels, 1.0)
+        across = row[:, 0] + u * row[:, 2] + v * row[:, 4] + noise[:, 0] * jitter
+        along = row[:, 1] + u * row[:, 3] + v * row[:, 5] + noise[:, 1] * jitter
+        albedo = _texels(self._atlas, texture, across, along, texels)
+        points = self._origin + directions * (depth * np.float32(0.9995))[:, None]
+        lit = _lit(self._scene, row, points, noise, self._moving)
         shaded = albedo * (row[:, SUN] * lit[:, None] + row[:, AMBIENT] * (_OPEN + (1 - _OPEN) * lit)[:, None])
-        fade = np.exp(t * length * np.float32(-1 / light.haze_m))[:, None]
-        colour[hit] = shaded * fade + np.asarray(light.horizon, np.float32) * (1 - fade)
-    colour *= exposure[:, None]
-    colour /= 1 + 0.28 * colour
-    value = np.sqrt(np.maximum(colour, 0)) * 262.0 + tile[:, 3:] * 2.2
-    np.clip(value, 0, 255, out=value)
-    out[:] = value.astype(np.uint8)
+        fade = np.exp(depth * length * np.float32(-1 / self._light.haze_m))[:, None]
+        return shaded * fade + self._horizon * (1 - fade)
 
 
-def _lit(scene: StreetScene, row: np.ndarray, points: np.ndarray, noise: np.ndarray, shadow_movers: tuple[_ShadowCells, EmbreeScene] | None) -> np.ndarray:
+def _lit(scene: StreetScene, row: np.ndarray, points: np.ndarray, noise: np.ndarray, moving: _Moving | None) -> np.ndarray:
     """How much of the sun (or, overcast, of the sky overhead) is seen from the points of one run of pixels: (N,) float32 0..1."""
     light = scene.street.light
     soft = light.soft_shadow
@@ -242,11 +274,10 @@ def _lit(scene: StreetScene, row: np.ndarray, points: np.ndarray, noise: np.ndar
     start = points[ask] + row[ask, NORMAL] * np.float32(0.02)
     reach = np.full(len(ask), 60.0 if soft < 0.3 else 3.5, np.float32)
     blocked = scene.static_scene.run(start, toward, reach, query='OCCLUDED') != -1
-    if shadow_movers is not None:
-        cells, moving = shadow_movers
-        which = np.flatnonzero(cells.touched(start) & ~blocked)
+    if moving is not None:
+        which = np.flatnonzero(moving.cells.touched(start) & ~blocked)
         if len(which):
-            blocked[which] = moving.run(start[which], toward[which], reach[which], query='OCCLUDED') != -1
+            blocked[which] = moving.scene.run(start[which], toward[which], reach[which], query='OCCLUDED') != -1
     lit[ask[blocked]] = 0.0
     if soft > 0.3:
         lit = np.convolve(lit, np.full(7, 1 / 7, np.float32), 'same')

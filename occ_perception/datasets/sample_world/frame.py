@@ -14,7 +14,7 @@ from occ_perception.datasets.sample_world.lidar import LidarSweep, render_sweep
 from occ_perception.datasets.sample_world.rig import CAMERAS
 from occ_perception.datasets.sample_world.scene import StreetScene
 from occ_perception.datasets.sample_world.street import Street
-from occ_perception.datasets.sample_world.truth import OccupancyTruth, occupancy_truth
+from occ_perception.datasets.sample_world.truth import WorldTruth, occupancy_truth
 
 DEFAULT_IMAGE_SIZE = (800, 450)
 
@@ -30,7 +30,7 @@ class WorldFrame:
     fixed_from_ego: np.ndarray
     cameras: dict[str, CameraView]
     sweep: LidarSweep | None
-    truth: OccupancyTruth | None
+    truth: WorldTruth | None
 
 
 def scene_of(street: Street) -> StreetScene:

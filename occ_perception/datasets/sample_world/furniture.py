@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from occ_perception.datasets.sample_world.mesh import Material, Mesh, MeshBuilder
+from occ_perception.datasets.sample_world.mesh import Material, Mesh, MeshBuilder, triple
 from occ_perception.datasets.sample_world.vehicles import DARK, GLASS, TYRE
 
 POLE = Material('steel', (0.45, 0.47, 0.47))
@@ -49,7 +49,7 @@ def other(rng: np.random.Generator, kind: str) -> Mesh:
     b = MeshBuilder(0)
     if kind == 'bin':
         colour = ((0.03, 0.20, 0.06), (0.03, 0.08, 0.30), (0.05, 0.05, 0.05), (0.35, 0.22, 0.02))[rng.integers(4)]
-        body, lid = Material('paint', colour), Material('paint', tuple(min(1.0, 1.7 * c + 0.02) for c in colour))
+        body, lid = Material('paint', colour), Material('paint', triple(min(1.0, 1.7 * c + 0.02) for c in colour))
         b.tapered((-0.26, 0.26, -0.24, 0.24), (-0.36, 0.36, -0.30, 0.30), (0.08, 0.98), body)
         b.tapered((-0.40, 0.40, -0.33, 0.33), (-0.34, 0.30, -0.27, 0.27), (0.98, 1.10), lid)
         b.cylinder((-0.27, -0.3, 0.12), (-0.27, 0.3, 0.12), (0.12, 0.12), TYRE, 8)
@@ -58,7 +58,14 @@ def other(rng: np.random.Generator, kind: str) -> Mesh:
             x, y = rng.uniform(-0.45, 0.45, 2)
             r = rng.uniform(0.26, 0.38)
             black = rng.random() < 0.6
-            b.ellipsoid((x, y, r * 0.85), (r, r, r * 0.95), Material('bag', (0.05, 0.05, 0.06) if black else (0.75, 0.75, 0.72)), 1, 0.12, rng)
+            b.ellipsoid(
+                (x, y, r * 0.85),
+                (r, r, r * 0.95),
+                Material('bag', (0.05, 0.05, 0.06) if black else (0.75, 0.75, 0.72)),
+                1,
+                0.12,
+                rng,
+            )
     elif kind == 'dog':
         fur = Material('fur', ((0.35, 0.22, 0.10), (0.05, 0.04, 0.04), (0.7, 0.62, 0.5))[rng.integers(3)])
         b.ellipsoid((0, 0, 0.52), (0.42, 0.17, 0.20), fur, 1)
@@ -100,7 +107,7 @@ def tree(rng: np.random.Generator, leaves: str) -> Mesh:
     """Broad-leaved tree, or a conifer when leaves is 'needles'."""
     b = MeshBuilder(16)
     height = rng.uniform(5.0, 8.0)
-    tint = tuple(rng.uniform(0.75, 1.2, 3) * np.array([1, 1, 0.9]))
+    tint = triple(rng.uniform(0.75, 1.2, 3) * np.array([1, 1, 0.9]))
     foliage = Material(leaves, tint)
     if leaves == 'needles':
         b.cylinder((0, 0, 0), (0, 0, height * 0.5), (0.16, 0.10), Material('bark'), 7)
@@ -110,14 +117,16 @@ def tree(rng: np.random.Generator, leaves: str) -> Mesh:
             b.cylinder((0, 0, z), (0, 0, z + height * 0.36), (r, 0.05), foliage, 11)
         return b.build()
     trunk = rng.uniform(1.9, 2.6)
-    b.cylinder((0, 0, 0), (rng.normal(0, 0.1), rng.normal(0, 0.1), trunk + 0.8), (rng.uniform(0.15, 0.24), 0.10), Material('bark'), 8)
+    b.cylinder(
+        (0, 0, 0), (rng.normal(0, 0.1), rng.normal(0, 0.1), trunk + 0.8), (rng.uniform(0.15, 0.24), 0.10), Material('bark'), 8
+    )
     spread = rng.uniform(1.2, 1.7)
     b.ellipsoid((0, 0, trunk + spread * 0.95), (spread, spread, spread), foliage, 2, 0.10, rng)
     for _ in range(rng.integers(3, 6)):
         angle, out = rng.uniform(0, 6.28), rng.uniform(0.5, 0.9) * spread
         r = rng.uniform(0.55, 0.8) * spread
         b.ellipsoid((out * np.cos(angle), out * np.sin(angle), trunk + rng.uniform(0.6, 1.6) * spread), (r, r, r * 0.9),
-                    Material(leaves, tuple(np.array(tint) * rng.uniform(0.8, 1.15))), 1, 0.12, rng)
+                    Material(leaves, triple(np.array(tint) * rng.uniform(0.8, 1.15))), 1, 0.12, rng)
     return b.build()
 
 
@@ -127,7 +136,9 @@ def bush(rng: np.random.Generator, leaves: str) -> Mesh:
     for _ in range(rng.integers(2, 4)):
         r = rng.uniform(0.45, 0.8)
         x, y = rng.uniform(-0.5, 0.5, 2)
-        b.ellipsoid((x, y, r * 0.75), (r, r, r * rng.uniform(0.8, 1.05)), Material(leaves, tuple(rng.uniform(0.8, 1.2, 3))), 1, 0.13, rng)
+        b.ellipsoid(
+            (x, y, r * 0.75), (r, r, r * rng.uniform(0.8, 1.05)), Material(leaves, triple(rng.uniform(0.8, 1.2, 3))), 1, 0.13, rng
+        )
     return b.build()
 
 
@@ -135,7 +146,7 @@ def hedge(rng: np.random.Generator, length: float, leaves: str) -> Mesh:
     """Trimmed hedge along y."""
     b = MeshBuilder(16)
     height, half = rng.uniform(0.9, 1.6), rng.uniform(0.35, 0.5)
-    foliage = Material(leaves, tuple(rng.uniform(0.8, 1.15, 3)))
+    foliage = Material(leaves, triple(rng.uniform(0.8, 1.15, 3)))
     steps = max(int(length / 0.8), 2)
     ys = np.linspace(-length / 2, length / 2, steps + 1)
     x = half + rng.normal(0, 0.05, (2, steps + 1))
@@ -180,7 +191,7 @@ def traffic_light(rng: np.random.Generator) -> Mesh:
     b.box((-0.15, 0, 3.1), (0.25, 0.32, 0.95), DARK)
     lit = rng.integers(3)
     for i, colour in enumerate(((0.9, 0.05, 0.03), (0.9, 0.5, 0.03), (0.05, 0.8, 0.2))):
-        lamp = Material('lamp', colour if i == lit else tuple(0.12 * c for c in colour), 0.8 if i == lit else 0.0)
+        lamp = Material('lamp', colour if i == lit else triple(0.12 * c for c in colour), 0.8 if i == lit else 0.0)
         b.cylinder((-0.27, 0, 3.42 - 0.3 * i), (-0.31, 0, 3.42 - 0.3 * i), (0.11, 0.11), lamp, 10)
     return b.build()
 
@@ -192,7 +203,7 @@ def shelter(rng: np.random.Generator) -> Mesh:
         b.beam((-0.6, y, 0), (-0.6, y, 2.4), (0.09, 0.09), DARK)
     for y in (-1.9, 1.9):
         b.beam((0.6, y, 0), (0.6, y, 2.4), (0.09, 0.09), DARK)
-    b.box((0, 0, 2.48), (1.6, 4.4, 0.14), Material('paint', tuple(rng.uniform(0.05, 0.5, 3))))
+    b.box((0, 0, 2.48), (1.6, 4.4, 0.14), Material('paint', triple(rng.uniform(0.05, 0.5, 3))))
     b.box((-0.6, 0, 1.25), (0.05, 3.9, 1.9), GLASS)
     b.box((-0.3, -0.4, 0.5), (0.45, 2.4, 0.08), Material('planks'))
     b.box((-0.3, -0.4, 0.25), (0.10, 2.0, 0.5), DARK)
@@ -205,6 +216,6 @@ def kiosk(rng: np.random.Generator) -> Mesh:
     b = MeshBuilder(15)
     r = rng.uniform(0.5, 0.7)
     b.cylinder((0, 0, 0), (0, 0, 0.4), (r + 0.08, r + 0.05), Material('concrete'), 14)
-    b.cylinder((0, 0, 0.4), (0, 0, 2.8), (r, r), Material('lettering', tuple(rng.uniform(0.4, 1.0, 3))), 14)
+    b.cylinder((0, 0, 0.4), (0, 0, 2.8), (r, r), Material('lettering', triple(rng.uniform(0.4, 1.0, 3))), 14)
     b.cylinder((0, 0, 2.8), (0, 0, 3.3), (r + 0.1, 0.1), Material('roof'), 14)
     return b.build()

@@ -23,8 +23,22 @@ class Surface:
     rough: float = 0.0
 
 
-def strip(b: MeshBuilder, line: CentreLine, surface: Surface, s: tuple[float, float], d: tuple[float, float],
-          rng: np.random.Generator | None = None, uv_scale: tuple[float, float] = (1.0, 1.0), uv_origin: tuple[float, float] = (0.0, 0.0), swap: bool = False) -> None:
+def ordered(first: float, second: float) -> tuple[float, float]:
+    """The two places, the lower first."""
+    return min(first, second), max(first, second)
+
+
+def strip(
+    b: MeshBuilder,
+    line: CentreLine,
+    surface: Surface,
+    s: tuple[float, float],
+    d: tuple[float, float],
+    rng: np.random.Generator | None = None,
+    uv_scale: tuple[float, float] = (1.0, 1.0),
+    uv_origin: tuple[float, float] = (0.0, 0.0),
+    swap: bool = False,
+) -> None:
     """Add the strip s[0]..s[1] along, d[0]..d[1] across (metres), in pieces short enough to follow the bends.
 
     uv runs along and across from uv_origin, times uv_scale; swap exchanges the two.

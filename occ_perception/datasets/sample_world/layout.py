@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from occ_perception.datasets.sample_world import buildings
@@ -16,10 +18,11 @@ from occ_perception.datasets.sample_world.ground import (
     Surface,
     cross_kerb,
     kerb,
+    ordered,
     strip,
 )
 from occ_perception.datasets.sample_world.light import make_light
-from occ_perception.datasets.sample_world.mesh import Material, Mesh, MeshBuilder, merge
+from occ_perception.datasets.sample_world.mesh import Material, Mesh, MeshBuilder, merge, triple
 from occ_perception.datasets.sample_world.path import make_centre_line, make_drive
 from occ_perception.datasets.sample_world.plan import Plan, shuffled
 from occ_perception.datasets.sample_world.roadside import CURB_CARDS, add_walkers, fill_curb_lane, fill_furniture_band, fill_median
@@ -33,7 +36,7 @@ MARGIN_M = 62.0
 
 def _surfaces(rng: np.random.Generator) -> dict[str, list[Surface]]:
     def tint(spread: float = 0.12) -> tuple[float, float, float]:
-        return tuple(float(c) for c in rng.uniform(0.85, 1.1) * rng.uniform(1 - spread / 2, 1 + spread / 2, 3))
+        return triple(rng.uniform(0.85, 1.1) * rng.uniform(1 - spread / 2, 1 + spread / 2, 3))
 
     paving = Material(str(rng.choice(['slabs', 'bricks_flat', 'cobbles'])), tint())
     return {
@@ -63,8 +66,22 @@ def make_street(seed: int, duration_s: float = 12.0) -> Street:
     ground = _lay_ground(plan, section, -MARGIN_M, end, width)
     add_traffic(plan, section, drive.speed, duration_s, end)
     solids, label, owner = (np.concatenate(parts) for parts in zip(*plan.solids, strict=True))
-    return Street(seed, line, drive, duration_s, make_light(rng), atlas, ground, merge(plan.statics), np.concatenate(plan.static_ids),
-                  solids, label, owner, np.array(plan.houses, np.float64).reshape(-1, 7), tuple(plan.objects))
+    return Street(
+        seed,
+        line,
+        drive,
+        duration_s,
+        make_light(rng),
+        atlas,
+        ground,
+        merge(plan.statics),
+        np.concatenate(plan.static_ids),
+        solids,
+        label,
+        owner,
+        np.array(plan.houses, np.float64).reshape(-1, 7),
+        tuple(plan.objects),
+    )
 
 
 
@@ -83,10 +100,17 @@ def _lay_ground(plan: Plan, section: Section, start: float, end: float, width: f
         edge, back_of_walk = section.edge[side], section.edge[side] + section.walk[side]
         mouths = _mouths(rng, start, end)
         for s, half in mouths:
-            strip(b, plan.line, asphalt, (s - half, s + half), tuple(sorted((side * edge, side * 60.0))))
+            strip(b, plan.line, asphalt, (s - half, s + half), ordered(side * edge, side * 60.0))
             stripes = Surface(ROAD, Material('crossing'), 0.008)
-            strip(b, plan.line, stripes, (s - half, s + half), tuple(sorted((side * (edge + 0.4), side * (edge + 2.9)))))
-            strip(b, plan.line, stripes, (s - half - 3.4, s - half - 0.6), tuple(sorted((side * (section.median / 2 + 0.1), side * (edge - 0.3)))), swap=True)
+            strip(b, plan.line, stripes, (s - half, s + half), ordered(side * (edge + 0.4), side * (edge + 2.9)))
+            strip(
+                b,
+                plan.line,
+                stripes,
+                (s - half - 3.4, s - half - 0.6),
+                ordered(side * (section.median / 2 + 0.1), side * (edge - 0.3)),
+                swap=True,
+            )
             plan.taken.append((s, side * (edge + 20), half + 0.6, 20.6))
             plan.taken.append((s, side * (edge - 1.5), half + 4.0, 1.6))
             plan.stand(plan.model(buildings.house, 26.0, 8.0, False), s, side * 58.0, -side * np.pi / 2)
@@ -101,10 +125,10 @@ _ZONE_CARDS)
         for first, last in zip(borders[::2], borders[1::2], strict=True):
             walk = surfaces['sidewalk'][0]
             kerb(b, plan.line, (first, last), side * edge, 0.0, KERB_M)
-            strip(b, plan.line, walk, (first, last), tuple(sorted((side * edge, side * back_of_walk))))
-            pieces = max(int(round((last - first) / rng.uniform(13, 19))), 1)
+            strip(b, plan.line, walk, (first, last), ordered(side * edge, side * back_of_walk))
+            pieces = max(round((last - first) / float(rng.uniform(13, 19))), 1)
             cuts = np.linspace(first, last, pieces + 1)
-            for a, z in zip(cuts[:-1], cuts[1:], strict=True):
+            for a, z in pairwise(cuts):
                 kind = kinds[count % len(kinds)]
                 count += 1
                 options = surfaces[kind]
@@ -112,15 +136,15 @@ _ZONE_CARDS)
                 depth = rng.uniform(4.5, 6.5) if kind != 'sidewalk' else rng.uniform(1.5, 3.5)
                 inner, outer = side * back_of_walk, side * (back_of_walk + depth)
                 uv_origin = (0.0, inner + side * 1.6) if surface.material.texture == 'rails' else (0.0, 0.0)
-                strip(b, plan.line, surface, (a, z), tuple(sorted((inner, outer))), rng, uv_origin=uv_origin)
+                strip(b, plan.line, surface, (a, z), ordered(inner, outer), rng, uv_origin=uv_origin)
                 if abs(surface.height - KERB_M) > 0.01:
                     kerb(b, plan.line, (a, z), inner, surface.height, KERB_M)
                 meadow = Surface(TERRAIN, Material('grass'), min(surface.height, KERB_M))
-                strip(b, plan.line, meadow, (a, z), tuple(sorted((outer, side * 60.0))))
+                strip(b, plan.line, meadow, (a, z), ordered(outer, side * 60.0))
                 furnish_zone(plan, surface, side, (float(a), float(z)), (back_of_walk, back_of_walk + depth), lot_deck, lot)
                 close_block(plan, side, (float(a), float(z)), back_of_walk + depth)
             for s in (first, last):
-                cross_kerb(b, plan.line, s, tuple(sorted((side * edge, side * back_of_walk))), KERB_M)
+                cross_kerb(b, plan.line, s, ordered(side * edge, side * back_of_walk), KERB_M)
         fill_curb_lane(plan, section, side, start, end, curb_deck, int(shift * len(curb_deck)))
         fill_furniture_band(plan, section, side, start, end)
         add_walkers(plan, section, side, start, end)

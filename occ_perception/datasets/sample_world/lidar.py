@@ -58,13 +58,25 @@ def render_sweep(scene: StreetScene, time_s: float) -> LidarSweep:
                           np.broadcast_to(np.sin(elevation), (len(azimuth), len(elevation)))], axis=-1)
         first, last = (street.ego_pose(time_s + float(v)) @ mount for v in (lag[0], lag[-1]))
         weight = np.linspace(0, 1, len(sector))[:, None, None]
-        origins = (first[:3, 3] * (1 - weight[:, 0]) + last[:3, 3] * weight[:, 0] - scene.origin)[:, None].repeat(len(elevation), axis=1)
+        origins = (first[:3, 3] * (1 - weight[:, 0]) + last[:3, 3] * weight[:, 0] - scene.origin)[:, None].repeat(
+            len(elevation), axis=1
+        )
         directions = (local @ first[:3, :3].T) * (1 - weight) + (local @ last[:3, :3].T) * weight
         origins, directions = origins.reshape(-1, 3).astype(np.float32), directions.reshape(-1, 3).astype(np.float32)
         reach, label, instance = _cast(scene, origins, directions, middle, float(azimuth.mean()), first)
         world = origins.astype(np.float64) + scene.origin
-        parts.append((local.reshape(-1, 3), reach, label, instance, np.repeat(lag, len(elevation)),
-                      np.tile(np.arange(len(elevation)), len(sector)), world, world + directions * np.minimum(reach, LIDAR_RANGE_M)[:, None]))
+        parts.append(
+            (
+                local.reshape(-1, 3),
+                reach,
+                label,
+                instance,
+                np.repeat(lag, len(elevation)),
+                np.tile(np.arange(len(elevation)), len(sector)),
+                world,
+                world + directions * np.minimum(reach, LIDAR_RANGE_M)[:, None],
+            )
+        )
     local, reach, label, instance, lag, ring, start, end = (np.concatenate(p) for p in zip(*parts, strict=True))
     rotation, translation = ego_now[:3, :3].T, ego_now[:3, 3]
     returned = (reach < LIDAR_RANGE_M) & (rng.random(len(reach)) > 0.02 + 0.10 * (np.minimum(reach, 70) / 70) ** 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from occ_perception.datasets.sample_world.mesh import triple
 from occ_perception.datasets.sample_world.street import Light
 
 
@@ -21,5 +22,16 @@ def make_light(rng: np.random.Generator) -> Light:
         'dusk': ((1.5, 0.95, 0.50), (0.36, 0.38, 0.52), (0.98, 0.66, 0.42), (0.14, 0.20, 0.42), 0.6, 420.0, 0.015, 1.5, 1.6),
     }[kind]
     warm = rng.uniform(0.94, 1.06)
-    return Light(kind, tuple(float(c) for c in direction), (sun[0] * warm, sun[1], sun[2] / warm), ambient, horizon, zenith,
-                 clouds * float(rng.uniform(0.6, 1.1)), haze * float(rng.uniform(0.8, 1.3)), soft, exposure * float(rng.uniform(0.85, 1.15)), glow)
+    return Light(
+        kind,
+        triple(direction),
+        (sun[0] * warm, sun[1], sun[2] / warm),
+        ambient,
+        horizon,
+        zenith,
+        clouds * float(rng.uniform(0.6, 1.1)),
+        haze * float(rng.uniform(0.8, 1.3)),
+        soft,
+        exposure * float(rng.uniform(0.85, 1.15)),
+        glow,
+    )

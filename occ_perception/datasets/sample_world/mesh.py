@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -89,7 +90,9 @@ def _lattice(first: int, second: int) -> np.ndarray:
 def _cube_lattice(nx: int, ny: int, nz: int) -> np.ndarray:
     """Trilinear weights (points, 8) of a lattice through a hexahedron with corners numbered by bits."""
     x, y, z = (g.ravel() for g in np.meshgrid(*[np.linspace(0, 1, n) for n in (nx, ny, nz)], indexing='ij'))
-    return np.stack([(x if i & 1 else 1 - x) * (y if i & 2 else 1 - y) * (z if i & 4 else 1 - z) for i in range(8)], axis=1).astype(np.float32)
+    return np.stack([(x if i & 1 else 1 - x) * (y if i & 2 else 1 - y) * (z if i & 4 else 1 - z) for i in range(8)], axis=1).astype(
+        np.float32
+    )
 
 
 @lru_cache(maxsize=64)
@@ -303,7 +306,12 @@ class MeshBuilder:
         side = np.array([0, width / 2, 0])
         middle = np.asarray(center)
         outer, inner = middle + circle * radii[0], middle + circle * radii[1]
-        loops = [(outer - side, outer + side), (inner + side, inner - side), (outer + side, inner + side), (inner - side, outer - side)]
+        loops = [
+            (outer - side, outer + side),
+            (inner + side, inner - side),
+            (outer + side, inner + side),
+            (inner - side, outer - side),
+        ]
         for first, second in loops:
             quads = np.stack([first[:-1], first[1:], second[1:], second[:-1]], axis=1)
             corners = quads[:, _FAN].reshape(-1, 3, 3)
@@ -348,6 +356,12 @@ def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Cross products of (..., 3) arrays."""
     return np.stack([a[..., 1] * b[..., 2] - a[..., 2] * b[..., 1], a[..., 2] * b[..., 0] - a[..., 0] * b[..., 2],
                      a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]], axis=-1)
+
+
+def triple(values: Iterable[float]) -> tuple[float, float, float]:
+    """Three numbers as a tuple of floats: a tint, a place, a size."""
+    r, g, b = (float(v) for v in values)
+    return r, g, b
 
 
 def merge(meshes: list[Mesh]) -> Mesh:

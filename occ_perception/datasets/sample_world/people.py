@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from occ_perception.datasets.sample_world.mesh import Material, Mesh, MeshBuilder
@@ -28,7 +30,7 @@ def _head(b: MeshBuilder, rng: np.random.Generator, x: float, z: float, skin: Ma
 
 
 def _limb(b: MeshBuilder, points: list[tuple[float, float, float]], radii: list[float], material: Material) -> None:
-    for (p, q), (r0, r1) in zip(zip(points[:-1], points[1:], strict=True), zip(radii[:-1], radii[1:], strict=True), strict=True):
+    for (p, q), (r0, r1) in zip(pairwise(points), pairwise(radii), strict=True):
         b.cylinder(p, q, (r0, r1), material, 7)
 
 
@@ -41,8 +43,12 @@ def pedestrian(rng: np.random.Generator, walking: bool = False) -> Mesh:
     wide = rng.uniform(0.92, 1.12)
     for side in (-1, 1):
         foot = side * stride
-        _limb(b, [(0, side * 0.10 * s, 0.90 * s), (foot * 0.55 + 0.05, side * 0.11 * s, 0.48 * s), (foot, side * 0.11 * s, 0.07 * s)],
-              [0.105 * s, 0.08 * s, 0.055 * s], trousers)
+        _limb(
+            b,
+            [(0, side * 0.10 * s, 0.90 * s), (foot * 0.55 + 0.05, side * 0.11 * s, 0.48 * s), (foot, side * 0.11 * s, 0.07 * s)],
+            [0.105 * s, 0.08 * s, 0.055 * s],
+            trousers,
+        )
         b.box((foot + 0.05, side * 0.11 * s, 0.045), (0.27 * s, 0.10 * s, 0.09), DARK)
         swing = -side * stride * 0.9
         _limb(b, [(0, side * 0.21 * s * wide, 1.42 * s), (swing * 0.4 - 0.03, side * 0.26 * s * wide, 1.13 * s),
@@ -50,7 +56,12 @@ def pedestrian(rng: np.random.Generator, walking: bool = False) -> Mesh:
         b.ellipsoid((swing + 0.07, side * 0.24 * s * wide, 0.84 * s), (0.05, 0.04, 0.07), skin, 0)
     hips, chest, neck = 0.15 * s * wide, 0.21 * s * wide, 0.10 * s
     coat = 0.62 if rng.random() < 0.25 else 0.86
-    b.tapered((-0.12 * s, 0.12 * s, -hips, hips), (-0.11 * s, 0.11 * s, -hips, hips), (coat * s, 1.08 * s), shirt if coat < 0.8 else trousers)
+    b.tapered(
+        (-0.12 * s, 0.12 * s, -hips, hips),
+        (-0.11 * s, 0.11 * s, -hips, hips),
+        (coat * s, 1.08 * s),
+        shirt if coat < 0.8 else trousers,
+    )
     b.tapered((-0.11 * s, 0.11 * s, -hips, hips), (-0.12 * s, 0.12 * s, -chest, chest), (1.05 * s, 1.36 * s), shirt)
     b.tapered((-0.12 * s, 0.12 * s, -chest, chest), (-0.06 * s, 0.06 * s, -neck, neck), (1.36 * s, 1.48 * s), shirt)
     b.cylinder((0, 0, 1.44 * s), (0, 0, 1.56 * s), (0.055 * s, 0.055 * s), skin, 7)
@@ -60,14 +71,25 @@ def pedestrian(rng: np.random.Generator, walking: bool = False) -> Mesh:
     return b.build()
 
 
-def _rider(b: MeshBuilder, rng: np.random.Generator, seat: tuple[float, float], bars: tuple[float, float], pedal: tuple[float, float],
-           lean: float) -> None:
+def _rider(
+    b: MeshBuilder,
+    rng: np.random.Generator,
+    seat: tuple[float, float],
+    bars: tuple[float, float],
+    pedal: tuple[float, float],
+    lean: float,
+) -> None:
     skin, shirt, trousers = _pick(rng, 'skin', SKINS), _pick(rng, 'fabric', SHIRTS), _pick(rng, 'fabric', TROUSERS)
     (sx, sz), (bx, bz), (px, pz) = seat, bars, pedal
     shoulder = (sx + lean, sz + 0.50)
     b.beam((sx, 0, sz - 0.02), (shoulder[0], 0, shoulder[1]), (0.36, 0.22), shirt)
     for side in (-1, 1):
-        _limb(b, [(sx, side * 0.12, sz), (sx + 0.38, side * 0.14, (sz + pz) / 2 + 0.16), (px, side * 0.13, pz + 0.04)], [0.10, 0.08, 0.055], trousers)
+        _limb(
+            b,
+            [(sx, side * 0.12, sz), (sx + 0.38, side * 0.14, (sz + pz) / 2 + 0.16), (px, side * 0.13, pz + 0.04)],
+            [0.10, 0.08, 0.055],
+            trousers,
+        )
         _limb(b, [(shoulder[0], side * 0.20, shoulder[1] - 0.05), (bx, side * 0.26, bz + 0.03)], [0.06, 0.045], shirt)
         b.box((px + 0.05, side * 0.13, pz), (0.26, 0.10, 0.09), DARK)
     _head(b, rng, shoulder[0] + 0.06, shoulder[1] + 0.20, skin, _pick(rng, 'paint', SHIRTS))
@@ -76,7 +98,11 @@ def _rider(b: MeshBuilder, rng: np.random.Generator, seat: tuple[float, float], 
 def bicycle(rng: np.random.Generator, rider: bool = False) -> Mesh:
     """City bicycle with two spoked wheels, mudguards and a basket or rack; the rider counts as part of it, as on nuScenes."""
     b = MeshBuilder(2)
-    frame = _pick(rng, 'paint', ((0.6, 0.04, 0.04), (0.04, 0.18, 0.5), (0.05, 0.4, 0.2), (0.75, 0.75, 0.75), (0.7, 0.5, 0.03), (0.3, 0.5, 0.55)))
+    frame = _pick(
+        rng,
+        'paint',
+        ((0.6, 0.04, 0.04), (0.04, 0.18, 0.5), (0.05, 0.4, 0.2), (0.75, 0.75, 0.75), (0.7, 0.5, 0.03), (0.3, 0.5, 0.55)),
+    )
     r, base = 0.34, 0.54
     for x in (-base, base):
         b.ring((x, 0, r), (r, r - 0.055), 0.05, TYRE, 14)
@@ -85,7 +111,15 @@ def bicycle(rng: np.random.Generator, rider: bool = False) -> Mesh:
             dx, dz = (r - 0.06) * np.cos(angle), (r - 0.06) * np.sin(angle)
             b.beam((x - dx, 0, r - dz), (x + dx, 0, r + dz), (0.012, 0.012), CHROME)
     crank, seat, head, fork = (-0.08, 0, 0.30), (-0.25, 0, 0.88), (0.36, 0, 0.86), (0.45, 0, 0.62)
-    for p, q in ((crank, seat), (crank, fork), (seat, fork), (seat, (-base, 0, r)), (crank, (-base, 0, r)), (fork, (base, 0, r)), (fork, head)):
+    for p, q in (
+        (crank, seat),
+        (crank, fork),
+        (seat, fork),
+        (seat, (-base, 0, r)),
+        (crank, (-base, 0, r)),
+        (fork, (base, 0, r)),
+        (fork, head),
+    ):
         b.beam(p, q, (0.055, 0.055), frame)
     b.box((-0.27, 0, 0.93), (0.26, 0.15, 0.08), DARK)
     b.beam((0.36, -0.28, 1.02), (0.36, 0.28, 1.02), (0.04, 0.04), DARK)
@@ -105,7 +139,11 @@ def bicycle(rng: np.random.Generator, rider: bool = False) -> Mesh:
 def motorcycle(rng: np.random.Generator, rider: bool = False) -> Mesh:
     """Motorcycle or scooter; the rider counts as part of it, as on nuScenes."""
     b = MeshBuilder(6)
-    paint = _pick(rng, 'paint', ((0.6, 0.03, 0.03), (0.03, 0.03, 0.035), (0.04, 0.12, 0.45), (0.7, 0.7, 0.7), (0.65, 0.35, 0.02), (0.1, 0.35, 0.1)))
+    paint = _pick(
+        rng,
+        'paint',
+        ((0.6, 0.03, 0.03), (0.03, 0.03, 0.035), (0.04, 0.12, 0.45), (0.7, 0.7, 0.7), (0.65, 0.35, 0.02), (0.1, 0.35, 0.1)),
+    )
     scooter = rng.random() < 0.4
     r, base = (0.26, 0.62) if scooter else (0.32, 0.72)
     for x in (-base, base):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from occ_perception.datasets.sample_world.mesh import Mesh
+from occ_perception.datasets.sample_world.mesh import Mesh, triple
 from occ_perception.datasets.sample_world.path import CentreLine
 from occ_perception.datasets.sample_world.street import StreetObject, Track
 from occ_perception.geometry.transforms import apply
@@ -15,8 +15,16 @@ from occ_perception.geometry.transforms import apply
 _SOLID_HEIGHT_M = 8.0
 
 CATEGORIES = {
-    1: 'movable_object.barrier', 2: 'vehicle.bicycle', 3: 'vehicle.bus.rigid', 4: 'vehicle.car', 5: 'vehicle.construction',
-    6: 'vehicle.motorcycle', 7: 'human.pedestrian.adult', 8: 'movable_object.trafficcone', 9: 'vehicle.trailer', 10: 'vehicle.truck',
+    1: 'movable_object.barrier',
+    2: 'vehicle.bicycle',
+    3: 'vehicle.bus.rigid',
+    4: 'vehicle.car',
+    5: 'vehicle.construction',
+    6: 'vehicle.motorcycle',
+    7: 'human.pedestrian.adult',
+    8: 'movable_object.trafficcone',
+    9: 'vehicle.trailer',
+    10: 'vehicle.truck',
     0: 'movable_object.pushable_pullable',
 }
 _OTHER_CATEGORIES = {'dog': 'animal', 'bags': 'movable_object.debris', 'boxes': 'movable_object.debris'}
@@ -101,8 +109,19 @@ class Plan:
         center = (model.low + model.high) / 2
         track = Track(self.line, float(s), float(d), float(turn), float(speed), float(height), sway)
         identity = len(self.objects) + 1
-        self.objects.append(StreetObject(identity, label, _OTHER_CATEGORIES.get(other, CATEGORIES[label]), attribute, model.mesh, track,
-                                         tuple(float(c) for c in center), tuple(float(c) for c in model.high - model.low), model.points))
+        self.objects.append(
+            StreetObject(
+                identity,
+                label,
+                _OTHER_CATEGORIES.get(other, CATEGORIES[label]),
+                attribute,
+                model.mesh,
+                track,
+                triple(center),
+                triple(model.high - model.low),
+                model.points,
+            )
+        )
         if speed == 0.0 and sway[0] == 0.0:
             self._fix(model, track.pose(0.0), identity)
 

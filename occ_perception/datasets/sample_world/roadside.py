@@ -12,8 +12,29 @@ from occ_perception.datasets.sample_world.ground import KERB_M
 from occ_perception.datasets.sample_world.mesh import Mesh
 from occ_perception.datasets.sample_world.plan import Plan, shuffled
 
-CURB_CARDS = ['car', 'motorcycles', 'works', 'car', 'truck', 'bicycles', 'gap', 'bus', 'motorcycles', 'barriers', 'car', 'trailer', 'bicycles',
-              'works', 'car', 'gap', 'motorcycles', 'semi', 'barriers', 'construction_vehicle', 'gap']
+CURB_CARDS = [
+    'car',
+    'motorcycles',
+    'works',
+    'car',
+    'truck',
+    'bicycles',
+    'gap',
+    'bus',
+    'motorcycles',
+    'barriers',
+    'car',
+    'trailer',
+    'bicycles',
+    'works',
+    'car',
+    'gap',
+    'motorcycles',
+    'semi',
+    'barriers',
+    'construction_vehicle',
+    'gap',
+]
 MAKERS: dict[str, Callable[[np.random.Generator], Mesh]] = {
     'car': vehicles.car, 'truck': vehicles.truck, 'bus': vehicles.bus, 'trailer': vehicles.trailer,
     'construction_vehicle': vehicles.construction_vehicle, 'bicycle': people.bicycle, 'motorcycle': people.motorcycle,
@@ -59,9 +80,19 @@ def fill_curb_lane(plan: Plan, section: Section, side: int, start: float, end: f
                 kind = str(rng.choice(['fence', 'plastic']))
                 for x in (s + 0.3, s + length - 0.3):
                     plan.put(plan.model(furniture.barrier, kind, variants=4), x, d, rng.normal(0, 0.06))
-                plan.put(plan.model(vehicles.construction_vehicle, ''), s + length / 2, d - towards_road * 0.1, rng.normal(0, 0.08) + heading)
+                plan.put(
+                    plan.model(vehicles.construction_vehicle, ''),
+                    s + length / 2,
+                    d - towards_road * 0.1,
+                    rng.normal(0, 0.08) + heading,
+                )
                 for x in np.arange(s + 0.6, s + length, rng.uniform(1.4, 2.2)):
-                    plan.put(plan.model(furniture.cone, variants=5), x, d + towards_road * (1.55 + rng.normal(0, 0.05)), rng.uniform(0, 1.5))
+                    plan.put(
+                        plan.model(furniture.cone, variants=5),
+                        x,
+                        d + towards_road * (1.55 + rng.normal(0, 0.05)),
+                        rng.uniform(0, 1.5),
+                    )
                 used = length + 0.6
         elif name == 'barriers':
             count = int(rng.integers(3, 5))
@@ -69,11 +100,22 @@ def fill_curb_lane(plan: Plan, section: Section, side: int, start: float, end: f
             if plan.claim(s + length / 2, d, length / 2 + 0.8, 1.3):
                 kind = str(rng.choice(['jersey', 'plastic', 'jersey']))
                 for i in range(count):
-                    plan.put(plan.model(furniture.barrier, kind, variants=4), s + 1.2 + 2.4 * i, d + towards_road * 0.7, np.pi / 2 + rng.normal(0, 0.03))
+                    plan.put(
+                        plan.model(furniture.barrier, kind, variants=4),
+                        s + 1.2 + 2.4 * i,
+                        d + towards_road * 0.7,
+                        np.pi / 2 + rng.normal(0, 0.03),
+                    )
                 for x in (s - 0.4, s + length + 0.4):
                     plan.put(plan.model(furniture.cone, variants=5), x, d + towards_road * 0.5)
                 kind = str(rng.choice(furniture.OTHER_KINDS[1:]))
-                plan.put(plan.model(furniture.other, 'boxes' if kind == 'dog' else kind, variants=4), s + length / 2, d - towards_road * 0.5, rng.uniform(0, 6.28), other='boxes')
+                plan.put(
+                    plan.model(furniture.other, 'boxes' if kind == 'dog' else kind, variants=4),
+                    s + length / 2,
+                    d - towards_road * 0.5,
+                    rng.uniform(0, 6.28),
+                    other='boxes',
+                )
                 used = length + 1.6
         else:
             count = int(rng.integers(3, 6))
@@ -82,7 +124,12 @@ def fill_curb_lane(plan: Plan, section: Section, side: int, start: float, end: f
             if plan.claim(s + length / 2, d, length / 2 + 0.5, 1.3):
                 turn = np.pi / 2 * rng.choice([-1, 1]) + rng.normal(0, 0.15)
                 for i in range(count):
-                    plan.put(plan.model(MAKERS[name[:-1]], variants=8), s + pitch * (i + 0.5), d + rng.normal(0, 0.1), turn + rng.normal(0, 0.08))
+                    plan.put(
+                        plan.model(MAKERS[name[:-1]], variants=8),
+                        s + pitch * (i + 0.5),
+                        d + rng.normal(0, 0.1),
+                        turn + rng.normal(0, 0.08),
+                    )
                 used = length + 0.8
         if used:
             card += 1
@@ -91,9 +138,49 @@ def fill_curb_lane(plan: Plan, section: Section, side: int, start: float, end: f
             s += 1.0
 
 
-_BAND_CARDS = ['lamp', 'bin', 'tree', 'cones', 'bags', 'motorcycle', 'sign', 'bins', 'stroller', 'bicycles', 'barrier', 'tree', 'boxes',
-               'cones', 'bins', 'kiosk', 'cart', 'motorcycle', 'lamp', 'tree', 'dog', 'barrier', 'shelter', 'bags', 'light']
-_MEDIAN_CARDS = ['cones', 'bush', 'none', 'barrier', 'sign', 'person', 'cone', 'none', 'bin', 'lamp', 'bush', 'cone', 'motorcycle', 'boxes']
+_BAND_CARDS = [
+    'lamp',
+    'bin',
+    'tree',
+    'cones',
+    'bags',
+    'motorcycle',
+    'sign',
+    'bins',
+    'stroller',
+    'bicycles',
+    'barrier',
+    'tree',
+    'boxes',
+    'cones',
+    'bins',
+    'kiosk',
+    'cart',
+    'motorcycle',
+    'lamp',
+    'tree',
+    'dog',
+    'barrier',
+    'shelter',
+    'bags',
+    'light',
+]
+_MEDIAN_CARDS = [
+    'cones',
+    'bush',
+    'none',
+    'barrier',
+    'sign',
+    'person',
+    'cone',
+    'none',
+    'bin',
+    'lamp',
+    'bush',
+    'cone',
+    'motorcycle',
+    'boxes',
+]
 
 
 def fill_furniture_band(plan: Plan, section: Section, side: int, start: float, end: float) -> None:
@@ -106,7 +193,9 @@ def fill_furniture_band(plan: Plan, section: Section, side: int, start: float, e
         card += 1
         d = side * base
         half = {'bicycles': 1.6, 'barrier': 1.4, 'shelter': 2.4, 'bins': 1.3, 'cones': 1.2}.get(name, 0.5)
-        if plan.claim(s + half, side * (base + (0.3 if name == 'shelter' else 0.0)), half + 0.15, 0.9 if name == 'shelter' else 0.55):
+        if plan.claim(
+            s + half, side * (base + (0.3 if name == 'shelter' else 0.0)), half + 0.15, 0.9 if name == 'shelter' else 0.55
+        ):
             x = s + half
             if name == 'lamp':
                 plan.stand(plan.model(furniture.lamp_post, variants=3), x, d, turn_in, KERB_M)
@@ -130,10 +219,23 @@ def fill_furniture_band(plan: Plan, section: Section, side: int, start: float, e
             elif name == 'motorcycle':
                 plan.put(plan.model(people.motorcycle, variants=8), x, d, rng.choice([0, np.pi]) + rng.normal(0, 0.2), KERB_M)
             elif name == 'barrier':
-                plan.put(plan.model(furniture.barrier, str(rng.choice(['fence', 'plastic', 'jersey'])), variants=4), x, d, np.pi / 2, KERB_M)
+                plan.put(
+                    plan.model(furniture.barrier, str(rng.choice(['fence', 'plastic', 'jersey'])), variants=4),
+                    x,
+                    d,
+                    np.pi / 2,
+                    KERB_M,
+                )
             elif name == 'bins':
                 for k in range(3):
-                    plan.put(plan.model(furniture.other, 'bin', variants=4), x - 0.8 + 0.8 * k, d, turn_in + rng.normal(0, 0.1), KERB_M, other='bin')
+                    plan.put(
+                        plan.model(furniture.other, 'bin', variants=4),
+                        x - 0.8 + 0.8 * k,
+                        d,
+                        turn_in + rng.normal(0, 0.1),
+                        KERB_M,
+                        other='bin',
+                    )
             else:
                 plan.put(plan.model(furniture.other, name, variants=4), x, d, rng.uniform(0, 6.28), KERB_M, other=name)
             s += 2 * half + rng.uniform(0.2, 1.4)

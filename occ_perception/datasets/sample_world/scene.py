@@ -78,7 +78,9 @@ class StreetScene:
         both = np.concatenate([street.ground.corners, street.static.corners]) - shift
         ground = make_surfaces(street.ground, np.zeros(len(street.ground.corners), np.uint16), atlas, light)
         static = make_surfaces(street.static, street.static_instance, atlas, light)
-        self.static = Surfaces(*(np.concatenate([getattr(ground, f), getattr(static, f)]) for f in ('shading', 'texture', 'label', 'instance')))
+        self.static = Surfaces(
+            *(np.concatenate([getattr(ground, f), getattr(static, f)]) for f in ('shading', 'texture', 'label', 'instance'))
+        )
         self.static_scene = embree_scene(both)
         self.ground_scene = embree_scene(street.ground.corners - shift)
         self.ground_label = street.ground.label
@@ -86,7 +88,9 @@ class StreetScene:
         self.movers = [o for o in street.objects if o.moving]
         self._meshes = [o.mesh for o in self.movers]
         self._normals = [_normals(m.corners) for m in self._meshes]
-        self._surfaces = [make_surfaces(m, np.full(len(m.corners), o.id), atlas, light) for o, m in zip(self.movers, self._meshes, strict=True)]
+        self._surfaces = [
+            make_surfaces(m, np.full(len(m.corners), o.id), atlas, light) for o, m in zip(self.movers, self._meshes, strict=True)
+        ]
         self._tints = [np.array([m.tint for m in mesh.materials], np.float32)[mesh.material] for mesh in self._meshes]
         self._glows = [np.array([m.glow for m in mesh.materials], np.float32)[mesh.material] for mesh in self._meshes]
         self._radii = np.array([np.linalg.norm(o.size_m) / 2 + 0.3 for o in self.movers])
@@ -130,5 +134,7 @@ class Movers:
         if not parts:
             return None
         corners = np.concatenate([c for c, _ in parts])
-        surfaces = Surfaces(*(np.concatenate([getattr(s, f) for _, s in parts]) for f in ('shading', 'texture', 'label', 'instance')))
+        surfaces = Surfaces(
+            *(np.concatenate([getattr(s, f) for _, s in parts]) for f in ('shading', 'texture', 'label', 'instance'))
+        )
         return embree_scene(corners), surfaces

@@ -19,6 +19,7 @@ from occ_perception.datasets.sample_world.camera import CameraView, render_camer
 from occ_perception.datasets.sample_world.frame import WorldFrame, scene_of
 from occ_perception.datasets.sample_world.layout import make_street
 from occ_perception.datasets.sample_world.lidar import LidarSweep, render_sweep
+from occ_perception.datasets.sample_world.mesh import sample_triangles
 from occ_perception.datasets.sample_world.rig import CAMERAS, ego_from_camera, ego_from_lidar, intrinsics
 from occ_perception.datasets.sample_world.scene import StreetScene
 from occ_perception.datasets.sample_world.street import Street
@@ -174,7 +175,9 @@ def finish_scene(root: Path, seed: int, options: SceneOptions) -> Path:
     write_bytes(root / map_path, buffer.getvalue())
     manifest = root / 'scenes' / f'{name}.json'
     records = _records(root, name, street, timeline, options, map_path)
-    write_bytes(manifest, json.dumps({'seed': seed, 'options': options.as_json(), 'light': street.light.name, 'tables': records}).encode())
+    write_bytes(
+        manifest, json.dumps({'seed': seed, 'options': options.as_json(), 'light': street.light.name, 'tables': records}).encode()
+    )
     parts = root / '.parts' / name
     for path in parts.glob('*'):
         path.unlink()
@@ -207,7 +210,9 @@ def _write_bag(root: Path, name: str, street: Street, timeline: Timeline, option
             if event.sensor == 'odometry':
                 pose, later = street.ego_pose(event.time_s), street.ego_pose(event.time_s + 0.01)
                 turn = inverse(pose)[:3, :3] @ later[:3, :3]
-                bag.odometry(event.stamp_ns, pose, (later[:3, 3] - pose[:3, 3]) / 0.01, float(np.arctan2(turn[1, 0], turn[0, 0]) / 0.01))
+                bag.odometry(
+                    event.stamp_ns, pose, (later[:3, 3] - pose[:3, 3]) / 0.01, float(np.arctan2(turn[1, 0], turn[0, 0]) / 0.01)
+                )
             elif event.sensor == LIDAR:
                 bag.points(event.stamp_ns, LIDAR, np.frombuffer(_raw_sweep_path(root, name, event).read_bytes(), POINT_DTYPE))
             else:
@@ -217,7 +222,6 @@ def _write_bag(root: Path, name: str, street: Street, timeline: Timeline, option
 
 def _drivable_mask(street: Street) -> np.ndarray:
     """Map mask (H, W) uint8, 255 where one can drive: column x / 0.1 m, rows from the top, y = 0 at the bottom."""
-    from occ_perception.datasets.sample_world.mesh import sample_triangles
     road = street.ground.corners[street.ground.label == 11]
     points = sample_triangles(road, MAP_RESOLUTION_M)[0][:, :2]
     size = np.ceil(points.max(axis=0) / MAP_RESOLUTION_M).astype(int) + 200
@@ -227,7 +231,9 @@ def _drivable_mask(street: Street) -> np.ndarray:
     return mask
 
 
-def _records(root: Path, name: str, street: Street, timeline: Timeline, options: SceneOptions, map_path: str) -> dict[str, list[Record]]:
+def _records(
+    root: Path, name: str, street: Street, timeline: Timeline, options: SceneOptions, map_path: str
+) -> dict[str, list[Record]]:
     samples = [{'token': sample_token(name, k), 'timestamp': timeline.stamp(timeline.keyframe_s(k)) // 1000,
                 'scene_token': token('scene', name)} for k in range(options.keyframes)]
     chain(samples)
@@ -236,8 +242,14 @@ def _records(root: Path, name: str, street: Street, timeline: Timeline, options:
     for sensor in (*CAMERAS, LIDAR):
         mount = ego_from_lidar() if sensor == LIDAR else ego_from_camera(sensor)
         k = [] if sensor == LIDAR else intrinsics(sensor, options.image_size).tolist()
-        calibrated.append({'token': token('calibrated', name, sensor), 'sensor_token': token('sensor', sensor), **pose_fields(mount),
-                           'camera_intrinsic': k})
+        calibrated.append(
+            {
+                'token': token('calibrated', name, sensor),
+                'sensor_token': token('sensor', sensor),
+                **pose_fields(mount),
+                'camera_intrinsic': k,
+            }
+        )
     by_sensor: dict[str, list[Record]] = {}
     poses = []
     width, height = options.image_size
@@ -253,7 +265,10 @@ def _records(root: Path, name: str, street: Street, timeline: Timeline, options:
         poses.append({'token': identity, 'timestamp': event.stamp_ns // 1000, **pose_fields(street.ego_pose(event.time_s))})
     for records in by_sensor.values():
         chain(records)
-    seen = [(sample_token(name, k), json.loads((root / '.parts' / name / f'{k:04d}.json').read_text())) for k in range(options.keyframes)]
+    seen = [
+        (sample_token(name, k), json.loads((root / '.parts' / name / f'{k:04d}.json').read_text()))
+        for k in range(options.keyframes)
+    ]
     annotations, instances = annotation_records(name, seen)
     return {
         'log': [{'token': log, 'logfile': name, 'vehicle': 'generated', 'date_captured': '2023-11-14', 'location': name}],

@@ -118,7 +118,14 @@ def _shopfront(rng: np.random.Generator) -> np.ndarray:
         out[door] = np.array(rng.uniform(0.05, 0.3, 3))
         sign = inside & (v > 102) & (v < 126)
         out[sign] = rng.uniform(0.05, 0.7, 3)
-        letters = sign & (v > 107) & (v < 121) & (np.sin(u * 0.55 + rng.uniform(0, 6)) + np.sin(u * 0.23) > 0.1) & (u > u0 + 15) & (u < u1 - 15)
+        letters = (
+            sign
+            & (v > 107)
+            & (v < 121)
+            & (np.sin(u * 0.55 + rng.uniform(0, 6)) + np.sin(u * 0.23) > 0.1)
+            & (u > u0 + 15)
+            & (u < u1 - 15)
+        )
         out[letters] = 0.85
     return out
 
@@ -175,13 +182,13 @@ def _leaves(rng: np.random.Generator, dark: tuple[float, float, float], light: t
 
 
 def _corrugated(rng: np.random.Generator) -> np.ndarray:
-    v, u = _grid()
+    _, u = _grid()
     wave = 0.62 + 0.30 * np.sin(2 * np.pi * u / 32)
     return _grey(wave * (1 + 0.05 * noise(rng, (_SIZE, _SIZE), 1.2, 0.3)))
 
 
 def _planks(rng: np.random.Generator) -> np.ndarray:
-    v, u = _grid()
+    _, u = _grid()
     board = u * 8 // _SIZE
     tone = (1 + 0.15 * rng.standard_normal(8))[board] * (1 + 0.12 * noise(rng, (_SIZE, _SIZE), 0.9, 6.0).T)
     out = _mix((0.20, 0.13, 0.07), (0.42, 0.29, 0.17), 0.5 * tone)
@@ -190,7 +197,7 @@ def _planks(rng: np.random.Generator) -> np.ndarray:
 
 def _panel(rng: np.random.Generator) -> np.ndarray:
     """Smooth painted sheet with faint seams and dirt towards its foot."""
-    v, u = _grid()
+    _, u = _grid()
     return _grey((0.92 + 0.03 * noise(rng, (_SIZE, _SIZE), 1.4)) * np.where((u % 128) < 2, 0.75, 1.0))
 
 
@@ -231,15 +238,29 @@ _MAKERS: dict[str, tuple[float, _Maker]] = {
     'bricks_flat': (96.0, lambda g: _mix((0.22, 0.12, 0.09), (0.46, 0.28, 0.21), _tiles(g, 24, 12, True, 0.1) - 0.5)),
     'cobbles': (96.0, lambda g: _grey(0.30 * _tiles(g, 20, 20, True, 0.3, 3, 0.2))),
     'kerb': (64.0, lambda g: _grey(0.50 * _tiles(g, 4, 4, False, 0.6))),
-    'grass': (48.0, lambda g: _mix((0.045, 0.075, 0.015), (0.20, 0.28, 0.06), 0.45 + 0.25 * noise(g, (_SIZE, _SIZE), 0.35) + 0.15 * noise(g, (_SIZE, _SIZE), 1.5))),
+    'grass': (
+        48.0,
+        lambda g: _mix(
+            (0.045, 0.075, 0.015),
+            (0.20, 0.28, 0.06),
+            0.45 + 0.25 * noise(g, (_SIZE, _SIZE), 0.35) + 0.15 * noise(g, (_SIZE, _SIZE), 1.5),
+        ),
+    ),
     'soil': (48.0, lambda g: _mix((0.12, 0.075, 0.04), (0.34, 0.24, 0.14), 0.5 + 0.25 * noise(g, (_SIZE, _SIZE), 0.6))),
     'gravel': (56.0, lambda g: _mix((0.20, 0.19, 0.18), (0.66, 0.63, 0.58), 0.5 + 0.30 * noise(g, (_SIZE, _SIZE), 0.1))),
     'rails': (80.0, _rails),
     'water': (32.0, _water),
     'hatch': (48.0, _hatch),
     'court': (48.0, lambda g: _mix((0.30, 0.09, 0.07), (0.40, 0.13, 0.10), 0.5 + 0.3 * noise(g, (_SIZE, _SIZE), 0.5))),
-    'crossing': (51.2, lambda g: _stripes((0.66, 0.66, 0.64), (0.085, 0.085, 0.088), 51, 0) * (1 + 0.12 * noise(g, (_SIZE, _SIZE), 0.5))[..., None]),
-    'facade_a': (40.0, _facade), 'facade_b': (40.0, _facade), 'facade_c': (40.0, _facade),
+    'crossing': (
+        51.2,
+        lambda g: (
+            _stripes((0.66, 0.66, 0.64), (0.085, 0.085, 0.088), 51, 0) * (1 + 0.12 * noise(g, (_SIZE, _SIZE), 0.5))[..., None]
+        ),
+    ),
+    'facade_a': (40.0, _facade),
+    'facade_b': (40.0, _facade),
+    'facade_c': (40.0, _facade),
     'shopfront': (40.0, _shopfront),
     'brick_wall': (96.0, lambda g: _mix((0.26, 0.13, 0.09), (0.50, 0.27, 0.20), _tiles(g, 32, 12, True, 0.2) - 0.5)),
     'plaster': (48.0, lambda g: _speckle(g, 0.75, 0.05, 0.9, 0.05)),

@@ -65,7 +65,9 @@ class Timeline:
         period = check_truth_rate(truth_hz) / LIDAR_RATE_HZ
         end = self.keyframe_s(number + 1) - 1e-6 if number < self.keyframes - 1 else self.keyframe_s(number) + 1e-6
         ticks = np.arange(round(self.keyframe_s(self.keyframes - 1) / period) + 1) * period + LEAD_S
-        times = {round(float(t), 6) for t in ticks if self.keyframe_s(number) - 1e-6 <= t < end} | {round(self.keyframe_s(number), 6)}
+        times = {round(float(t), 6) for t in ticks if self.keyframe_s(number) - 1e-6 <= t < end} | {
+            round(self.keyframe_s(number), 6)
+        }
         return [self._event('truth', t, abs(t - self.keyframe_s(number)) < 1e-6) for t in sorted(times)]
 
     def odometry_times(self) -> np.ndarray:
@@ -81,5 +83,7 @@ def check_truth_rate(truth_hz: float) -> int:
     """Number of LiDAR sweeps between two truths. Raises ValueError unless truth_hz divides the LiDAR's rate."""
     steps = LIDAR_RATE_HZ / truth_hz if truth_hz > 0 else 0.0
     if steps < 1 or abs(steps - round(steps)) > 1e-6:
-        raise ValueError(f'truth rate {truth_hz:g} Hz does not divide the LiDAR rate of {LIDAR_RATE_HZ:g} Hz; use 2, 4, 5, 10 or 20')
+        raise ValueError(
+            f'truth rate {truth_hz:g} Hz does not divide the LiDAR rate of {LIDAR_RATE_HZ:g} Hz; use 2, 4, 5, 10 or 20'
+        )
     return round(steps)

@@ -34,12 +34,22 @@ def add_traffic(plan: Plan, section: Section, speed: float, duration_s: float, e
         reach = abs(velocity) * duration_s
         s = -60 - (reach if side < 0 else 0)
         while s < end + (reach if side > 0 else 0):
-            plan.put(plan.model(people.bicycle, True, variants=10), s, side * section.bike[side], 0.0 if side < 0 else np.pi, 0.0, velocity,
-                     (0.08, 1.3, float(rng.uniform(0, 6.28))), rider=True)
+            plan.put(
+                plan.model(people.bicycle, True, variants=10),
+                s,
+                side * section.bike[side],
+                0.0 if side < 0 else np.pi,
+                0.0,
+                velocity,
+                (0.08, 1.3, float(rng.uniform(0, 6.28))),
+                rider=True,
+            )
             s += rng.uniform(8, 19)
 
 
-def _platoon(plan: Plan, deck: list[str], s: float, limit: float, lane: float, velocity: float, step: int, gaps: tuple[float, float]) -> None:
+def _platoon(
+    plan: Plan, deck: list[str], s: float, limit: float, lane: float, velocity: float, step: int, gaps: tuple[float, float]
+) -> None:
     """Vehicles one behind the other at one speed, from s towards limit in direction step."""
     rng, card = plan.rng, 0
     heading = 0.0 if velocity > 0 else np.pi

@@ -16,7 +16,7 @@ import numpy as np
 
 from occ_perception.datasets.sample_world.camera import CameraView
 from occ_perception.datasets.sample_world.lidar import LidarSweep
-from occ_perception.datasets.sample_world.rig import ego_from_camera
+from occ_perception.datasets.sample_world.rig import CAMERAS, SOURCE_SIZE, ego_from_camera, intrinsics
 from occ_perception.datasets.sample_world.scene import StreetScene
 from occ_perception.geometry.transforms import apply, inverse
 from occ_perception.geometry.voxel_grid import OCC3D_GRID
@@ -29,7 +29,7 @@ _HALF_DIAGONAL = OCC3D_GRID.resolution_m * 3 ** 0.5 / 2
 
 
 @dataclass(frozen=True)
-class OccupancyTruth:
+class WorldTruth:
     """Truth on the Occ3D grid in the ego frame at time_s.
 
     semantics (200, 200, 16) uint8, mask_lidar, mask_camera uint8 0/1, instances uint16 (0 = none; ids are the street's object
@@ -49,14 +49,14 @@ class OccupancyTruth:
                 'instances': self.instances, 'flow': self.flow}
 
 
-def occupancy_truth(scene: StreetScene, time_s: float, views: list[CameraView], sweep: LidarSweep | None) -> OccupancyTruth:
+def occupancy_truth(scene: StreetScene, time_s: float, views: list[CameraView], sweep: LidarSweep | None) -> WorldTruth:
     """Truth at time_s; masks from the given pictures and sweep (mask_lidar is empty without one)."""
     street = scene.street
     ego_from_world = inverse(street.ego_pose(time_s))
     semantics, instances, flow = _labels(scene, time_s, ego_from_world)
     mask_camera = _seen_by_cameras(views, ego_from_world)
     mask_lidar = np.zeros_like(mask_camera) if sweep is None else _seen_by_lidar(sweep)
-    return OccupancyTruth(time_s, semantics, mask_lidar, mask_camera, instances, flow)
+    return WorldTruth(time_s, semantics, mask_lidar, mask_camera, instances, flow)
 
 
 def _flat_index(points: np.ndarray) -> np.ndarray:
@@ -100,7 +100,7 @@ def _labels(scene: StreetScene, time_s: float, ego_from_world: np.ndarray) -> tu
         if wanted in THINGS:
             instances[where] = owner[mine]
     things = np.flatnonzero(instances)
-    things = things[np.isin(semantics[things], THINGS)]
+    things = things[np.isin(semantics[things], THINGS)]  # another class may have won a voxel since
     cleaned = np.zeros_like(instances)
     cleaned[things] = instances[things]
     flow[things] = velocity[cleaned[things]]
@@ -135,8 +135,9 @@ def _ground(scene: StreetScene, ego_from_world: np.ndarray, semantics: np.ndarra
 def _houses(houses: np.ndarray, ego_from_world: np.ndarray, semantics: np.ndarray) -> None:
     """Inside of houses: manmade from the ground to their top."""
     grid = semantics.reshape(OCC3D_GRID.shape)
-    nx, ny, nz = OCC3D_GRID.shape
-    xs, ys, zs = (o + OCC3D_GRID.resolution_m * (np.arange(n) + 0.5) for o, n in zip(OCC3D_GRID.origin_m, OCC3D_GRID.shape, strict=True))
+    xs, ys, zs = (
+        o + OCC3D_GRID.resolution_m * (np.arange(n) + 0.5) for o, n in zip(OCC3D_GRID.origin_m, OCC3D_GRID.shape, strict=True)
+    )
     column_x, column_y = np.meshgrid(xs, ys, indexing='ij')
     base_yaw = np.arctan2(ego_from_world[1, 0], ego_from_world[0, 0])
     for x, y, heading, depth, length, ground, top in houses:
@@ -155,7 +156,6 @@ def _houses(houses: np.ndarray, ego_from_world: np.ndarray, semantics: np.ndarra
 @lru_cache(maxsize=1)
 def _camera_candidates() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Per camera: flat indices and centres (N, 3) float32 of the voxels that can lie in its picture, with a margin."""
-    from occ_perception.datasets.sample_world.rig import CAMERAS, SOURCE_SIZE, intrinsics
     centers = OCC3D_GRID.centers().reshape(-1, 3)
     out = {}
     for name in CAMERAS:

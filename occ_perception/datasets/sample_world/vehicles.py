@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from occ_perception.datasets.sample_world.mesh import Material, Mesh, MeshBuilder
+from occ_perception.datasets.sample_world.mesh import Material, Mesh, MeshBuilder, triple
 
 GLASS = Material('glass', (1.0, 1.05, 1.1))
 TYRE = Material('rubber')
@@ -91,7 +91,9 @@ def truck(rng: np.random.Generator) -> Mesh:
     length, width = rng.uniform(6.6, 8.6), rng.uniform(2.35, 2.55)
     height = rng.uniform(2.9, 3.5)
     front, back, w = length / 2, -length / 2, width / 2
-    paint = Material('paint', _colour(rng, ((0.75, 0.75, 0.75), (0.5, 0.04, 0.03), (0.05, 0.12, 0.4), (0.08, 0.25, 0.12), (0.6, 0.3, 0.05))))
+    paint = Material(
+        'paint', _colour(rng, ((0.75, 0.75, 0.75), (0.5, 0.04, 0.03), (0.05, 0.12, 0.4), (0.08, 0.25, 0.12), (0.6, 0.3, 0.05)))
+    )
     cab_back = front - rng.uniform(1.75, 2.1)
     _cab(b, cab_back, front, width, 2.55, paint)
     b.box(((back + cab_back) / 2, 0, 0.78), (cab_back - back, 0.9, 0.28), DARK)
@@ -101,7 +103,12 @@ def truck(rng: np.random.Generator) -> Mesh:
         skin = Material('lettering' if rng.random() < 0.7 else 'panel', (0.95, 0.95, 0.95))
         b.box(((back + cab_back - 0.2) / 2, 0, (deck + height) / 2), (cab_back - back - 0.2, width, height - deck), skin)
         for side in (-1, 1):
-            b.box(((back + cab_back - 0.2) / 2, side * (w + 0.01), deck + 0.04), (cab_back - back - 0.2, 0.03, 0.10), CHROME, solid=False)
+            b.box(
+                ((back + cab_back - 0.2) / 2, side * (w + 0.01), deck + 0.04),
+                (cab_back - back - 0.2, 0.03, 0.10),
+                CHROME,
+                solid=False,
+            )
             b.box((back - 0.01, side * w * 0.5, (deck + height) / 2), (0.03, 0.04, height - deck - 0.2), DARK, solid=False)
     elif kind == 'tipper':
         body = Material('paint', _colour(rng, ((0.6, 0.3, 0.03), (0.3, 0.3, 0.32), (0.1, 0.25, 0.4))))
@@ -171,9 +178,9 @@ def trailer(rng: np.random.Generator) -> Mesh:
     colour = _colour(rng, ((0.45, 0.10, 0.05), (0.06, 0.20, 0.42), (0.42, 0.24, 0.07), (0.12, 0.30, 0.24), (0.38, 0.38, 0.38)))
     b.box((0, 0, deck - 0.15), (length, 0.8, 0.3), DARK)
     if rng.random() < 0.72:
-        skin = Material('corrugated', tuple(min(1.0, 1.6 * c) for c in colour))
+        skin = Material('corrugated', triple(min(1.0, 1.6 * c) for c in colour))
         b.box((0, 0, (deck + height) / 2), (length, width, height - deck), skin)
-        post = Material('paint', tuple(0.6 * c for c in colour))
+        post = Material('paint', triple(0.6 * c for c in colour))
         for x in (back + 0.06, front - 0.06):
             for side in (-1, 1):
                 b.box((x, side * (w - 0.04), (deck + height) / 2), (0.16, 0.12, height - deck + 0.03), post, solid=False)
@@ -183,7 +190,9 @@ def trailer(rng: np.random.Generator) -> Mesh:
         for y in (-0.7, -0.25, 0.25, 0.7):
             b.box((back - 0.03, y, (deck + height) / 2), (0.05, 0.05, height - deck - 0.1), CHROME, solid=False)
     else:
-        b.cylinder((back + 0.2, 0, deck + 1.05), (front - 0.2, 0, deck + 1.05), (1.12, 1.12), Material('steel', (1.2, 1.2, 1.22)), 14)
+        b.cylinder(
+            (back + 0.2, 0, deck + 1.05), (front - 0.2, 0, deck + 1.05), (1.12, 1.12), Material('steel', (1.2, 1.2, 1.22)), 14
+        )
         for x in np.linspace(back + 0.8, front - 0.8, 4):
             b.cylinder((x - 0.06, 0, deck + 1.05), (x + 0.06, 0, deck + 1.05), (1.17, 1.17), Material('paint', colour), 14)
         b.box((0, 0, deck - 0.02), (length - 0.3, 1.6, 0.25), Material('paint', colour))
@@ -221,7 +230,9 @@ def construction_vehicle(rng: np.random.Generator, kind: str = '') -> Mesh:
         b.beam(elbow, tip, (0.34, 0.42), body)
         b.beam((1.2, -0.35, 2.5), (reach * 0.75, -0.35, lift * 0.72), (0.14, 0.14), CHROME)
         x, _, z = tip
-        b.prism([(x - 0.5, z - 0.2), (x + 0.3, z), (x + 0.45, z - 0.5), (x - 0.1, z - 1.0), (x - 0.6, z - 0.8)], (-0.95, 0.25), DARK)
+        b.prism(
+            [(x - 0.5, z - 0.2), (x + 0.3, z), (x + 0.45, z - 0.5), (x - 0.1, z - 1.0), (x - 0.6, z - 0.8)], (-0.95, 0.25), DARK
+        )
     elif kind == 'loader':
         _wheels(b, (1.35, -1.45), 1.30, 0.78, 0.55)
         b.box((-1.5, 0, 1.45), (2.2, 1.7, 0.95), body)
@@ -246,5 +257,7 @@ def construction_vehicle(rng: np.random.Generator, kind: str = '') -> Mesh:
         b.tapered((-0.8, 0.75, -0.8, 0.8), (-0.7, 0.6, -0.72, 0.72), (1.45, 2.75), GLASS)
         b.box((-0.05, 0, 2.85), (1.7, 1.75, 0.16), body)
         b.box((-2.62, 0, 1.3), (0.05, 1.5, 0.5), Material('hazard'), solid=False)
-    b.cylinder((-0.1 if kind != 'excavator' else 0.7, 0, 2.95), (-0.1 if kind != 'excavator' else 0.7, 0, 3.2), (0.1, 0.08), AMBER, 8)
+    b.cylinder(
+        (-0.1 if kind != 'excavator' else 0.7, 0, 2.95), (-0.1 if kind != 'excavator' else 0.7, 0, 3.2), (0.1, 0.08), AMBER, 8
+    )
     return b.build()

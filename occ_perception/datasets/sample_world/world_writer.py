@@ -26,7 +26,9 @@ from occ_perception.datasets.sample_world.scene_writer import (
 from occ_perception.datasets.sample_world.timeline import check_truth_rate
 
 
-def write_world(root: Path, seeds: Sequence[int], options: SceneOptions, jobs: int | None = None, progress: bool = True) -> list[Path]:
+def write_world(
+    root: Path, seeds: Sequence[int], options: SceneOptions, jobs: int | None = None, progress: bool = True
+) -> list[Path]:
     """Write the streets of seeds under root, skipping scenes that are there; returns their manifests.
 
     jobs: processes, default one per core. Raises ValueError for options that cannot be, or when a scene is there already that
@@ -55,7 +57,9 @@ def write_world(root: Path, seeds: Sequence[int], options: SceneOptions, jobs: i
 def _in_processes(root: Path, seeds: Sequence[int], options: SceneOptions, jobs: int, bar: tqdm) -> None:
     """Key frames one after the other, so that all processes work on the same few streets; then each scene's end."""
     with ProcessPoolExecutor(jobs, mp_context=get_context('spawn')) as pool:
-        pending = {pool.submit(write_keyframe, root, seed, number, options): seed for seed in seeds for number in range(options.keyframes)}
+        pending = {
+            pool.submit(write_keyframe, root, seed, number, options): seed for seed in seeds for number in range(options.keyframes)
+        }
         left = Counter(pending.values())
         finishing = []
         try:
@@ -128,8 +132,17 @@ def _occ3d_infos(manifest: dict[str, Any]) -> dict[str, Any]:
                 continue
             mount = mounts[record['calibrated_sensor_token']]
             cameras[record['filename'].split('/')[1]] = {
-                'img_path': record['filename'], 'intrinsics': mount['camera_intrinsic'], 'ego_pose': poses[record['ego_pose_token']],
-                'extrinsic': {'translation': mount['translation'], 'rotation': mount['rotation']}}
-        infos[sample['token']] = {'timestamp': sample['timestamp'], 'camera_sensor': cameras, 'ego_pose': ego,
-                                  'gt_path': f'gts/{name}/{sample["token"]}/labels.npz', 'next': sample['next'], 'prev': sample['prev']}
+                'img_path': record['filename'],
+                'intrinsics': mount['camera_intrinsic'],
+                'ego_pose': poses[record['ego_pose_token']],
+                'extrinsic': {'translation': mount['translation'], 'rotation': mount['rotation']},
+            }
+        infos[sample['token']] = {
+            'timestamp': sample['timestamp'],
+            'camera_sensor': cameras,
+            'ego_pose': ego,
+            'gt_path': f'gts/{name}/{sample["token"]}/labels.npz',
+            'next': sample['next'],
+            'prev': sample['prev'],
+        }
     return infos
