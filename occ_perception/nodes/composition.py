@@ -14,7 +14,7 @@ from rclpy.parameter import Parameter
 from occ_perception.nodes.cameras import CamerasNode
 from occ_perception.nodes.exchange import Exchange
 from occ_perception.nodes.lidar import LidarNode
-from occ_perception.nodes.occupancy import OccupancyNode, make_predictor
+from occ_perception.nodes.occupancy import OccupancyNode
 from occ_perception.nodes.player import PlayerNode
 from occ_perception.nodes.poses import TransformFeed
 from occ_perception.nodes.running import Spinner
@@ -27,7 +27,7 @@ class Composition:
     """The nodes of a system, made and spun; `nodes` by name."""
 
     def __init__(self, specs: Sequence[NodeSpec], namespace: str = '', context: Context | None = None,
-                 make: Callable[[str, str, str], PredictorLike] = make_predictor) -> None:
+                 make: Callable[[str, str, str], PredictorLike] | None = None) -> None:
         exchange = Exchange()
         namespace = f'/{namespace.strip("/")}'
         # One node follows /clock and lends its clock to the others: each /clock message costs every subscriber a wake-up.

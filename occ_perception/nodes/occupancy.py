@@ -87,9 +87,9 @@ class OccupancyNode(LifecycleNode):
     """See the module's description. make: (network, backend, weights) -> predictor, called in the worker thread."""
 
     def __init__(self, exchange: Exchange | None = None, feed: TransformFeed | None = None,
-                 make: Callable[[str, str, str], PredictorLike] = make_predictor, **node_options: Any) -> None:
+                 make: Callable[[str, str, str], PredictorLike] | None = None, **node_options: Any) -> None:
         super().__init__('occupancy', **node_options)
-        self._exchange, self._make = exchange, make
+        self._exchange, self._make = exchange, make or make_predictor
         self._values = declare(self, PARAMETERS, self._changed)
         self._offsets = {name: declare(self, camera_parameters(name))[f'{name}.offset'] for name in self._values['cameras']}
         self._rules(self._values)

@@ -32,7 +32,8 @@ NEVER_REPLAYED = ('/clock', '/rosout', '/parameter_events', '/diagnostics')
 SENSOR_TYPES = ('sensor_msgs/msg/CompressedImage', 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CameraInfo',
                 'sensor_msgs/msg/PointCloud2')
 SUBSCRIBER_WAIT_S = 5.0
-SETTLE_S = 0.3
+SETTLE_S, SETTLE_APART_S = 0.3, 2.0
+"""Time for the nodes to find each other: in one process, and in several, whose intermediate topics must be matched, too."""
 TAIL_S = 0.5
 """How long time goes on after the last message, so that deadlines pass."""
 
@@ -48,8 +49,8 @@ PARAMETERS = (
     Parameter('wait_timeout', 600.0, 'longest wait for a network to serve [s]', low=0.0, high=1e5),
     Parameter('lockstep', False, 'hold back until the grid of each due reference has come'),
     Parameter('lockstep_timeout', 120.0, 'longest wait for one grid [s]', low=0.1, high=1e5),
-    Parameter('horizon', 0.25, 'what was recorded so long after a due reference is still sent before its grid [s]', low=0.0,
-              high=10.0),
+    Parameter('horizon', 0.35, 'what was recorded so long after a due reference is still sent before its grid [s]; must be '
+              "longer than the occupancy node's deadline", low=0.0, high=10.0),
     Parameter('reference_topic', 'LIDAR_TOP/points', 'topic that anchors sets'),
     Parameter('max_rate', 5.0, 'max_rate of the occupancy node: tells which references are due', low=0.0, high=100.0),
 )
@@ -157,14 +158,23 @@ class PlayerNode(Node):
                     self.get_logger().warning(f'no network serves after {self._values["wait_timeout"]:g} s; playing all the same')
                     break
                 self._changed.wait(0.2)
-        sensors = {t: p for t, p in self._publishers_by_topic.items() if self._bag.topics[t] in SENSOR_TYPES}
+        sensors = {topic: publisher for topic, publisher in self._publishers_by_topic.items()
+                   if self._bag.topics[topic] in SENSOR_TYPES or topic in GLOBAL_TOPICS}
         until = time.monotonic() + SUBSCRIBER_WAIT_S
         while (deaf := [t for t, p in sensors.items() if not p.get_subscription_count()]) and time.monotonic() < until:
             if self._stop.wait(0.05):
                 return False
         if deaf:
             self.get_logger().info(f'nobody subscribes to {", ".join(deaf)}')
-        return not self._stop.wait(SETTLE_S)
+        return not self._stop.wait(SETTLE_APART_S if self._nodes_are_apart(until) else SETTLE_S)
+
+    def _nodes_are_apart(self, until: float) -> bool:
+        """Whether nodes hand over frames by topic; waits until each such topic that is wanted has a publisher."""
+        while True:
+            wanted = [name for name, _ in self.get_topic_names_and_types()
+                      if name.endswith(('/occ/image', '/occ/sweeps')) and self.count_subscribers(name)]
+            if all(self.count_publishers(name) for name in wanted) or time.monotonic() > until or self._stop.wait(0.05):
+                return bool(wanted)
 
     def _play(self) -> None:
         """One round through the bag."""

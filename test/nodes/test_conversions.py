@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fake_predictor import FakePredictor
+
+from occ_msgs.msg import VoxelGrid
+from occ_perception.geometry.voxel_grid import OCC3D_GRID
+from occ_perception.labels import OCC3D
+from occ_perception.nodes.conversions import (
+    camera_info_message,
+    cloud_message,
+    grid_spec_of,
+    header,
+    image_message,
+    instance_array_message,
+    label_info_message,
+    labels_of,
+    stage_timings_message,
+    stamp_ns,
+    sweep_points,
+    time_message,
+    voxel_grid_message,
+)
+from occ_perception.runtime.frames import SensorFrame
+from occ_perception.runtime.intake.decode import decode_raw
+
+STAMP = 1_600_000_000_123_456_789
+
+
+def prediction():
+    return FakePredictor().predict(SensorFrame(STAMP, np.eye(4), {}))
+
+
+def test_stamps_are_exact() -> None:
+    assert stamp_ns(time_message(STAMP)) == STAMP
+
+
+@pytest.mark.parametrize('compress', [True, False])
+def test_voxel_grid_comes_back_as_it_went(compress: bool) -> None:
+    sent = prediction()
+    message = voxel_grid_message(sent, 'base_link', ['A', 'B'], compress)
+    labels, ids = labels_of(message)
+    np.testing.assert_array_equal(labels, sent.labels)
+    np.testing.assert_array_equal(ids, sent.instance_ids)
+    assert grid_spec_of(message).shape == OCC3D_GRID.shape
+    assert grid_spec_of(message).origin_m == pytest.approx(OCC3D_GRID.origin_m)
+    assert len(message.labels) < 64_000 if compress else len(message.labels) == 640_000
+    assert [sensor.valid for sensor in message.sensors] == [False, False]
+    assert np.isnan(message.sensors[0].age)
+    assert labels[0, 0, 0] == VoxelGrid.UNKNOWN
+
+
+def test_broken_grids_are_refused() -> None:
+    message = voxel_grid_message(prediction(), 'base_link', [])
+    message.size_z = 8
+    with pytest.raises(ValueError, match=r'labels'):
+        labels_of(message)
+    message.size_z, message.size_x = 16, 0
+    with pytest.raises(ValueError, match='0x200x16'):
+        labels_of(message)
+    message.size_x, message.encoding = 200, 7
+    with pytest.raises(ValueError, match='encoding is 7'):
+        labels_of(message)
+    message.encoding, message.labels = VoxelGrid.ENCODING_ZSTD, message.labels[:100]
+    with pytest.raises(ValueError, match='broken zstd'):
+        labels_of(message)
+
+
+def test_label_info_says_what_ids_mean() -> None:
+    info = label_info_message(STAMP)
+    assert [c.name for c in info.classes] == [c.name for c in OCC3D]
+    assert (info.free_id, info.unknown_id) == (17, 255)
+    assert [c.id for c in info.classes if c.drivable] == [11]
+    assert info.classes[4].color.b == pytest.approx(245 / 255)
+
+
+def test_images_clouds_and_calibration_round_trip() -> None:
+    head = header(STAMP, 'CAM_FRONT')
+    image = np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8)
+    message = image_message(image, head)
+    np.testing.assert_array_equal(decode_raw(message.data, 6, 8, message.step, message.encoding, 't'), image)
+    k = np.array([[100.5, 0, 4], [0, 101.5, 3], [0, 0, 1]])
+    info = camera_info_message(k, 6, 8, head)
+    np.testing.assert_array_equal(np.reshape(info.k, (3, 3)), k)
+    np.testing.assert_array_equal(np.reshape(info.p, (3, 4))[:, :3], k)
+    points = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32)
+    cloud = cloud_message(points, ('x', 'y', 'z', 'intensity', 'time_lag'), head)
+    np.testing.assert_array_equal(sweep_points(cloud), points)
+    with pytest.raises(ValueError, match='expected'):
+        sweep_points(cloud_message(points, 'abcde', head))
+
+
+def test_instances_and_timings() -> None:
+    sent = prediction()
+    array = instance_array_message(sent, 'base_link')
+    assert [(one.id, one.class_id, one.voxel_count) for one in array.instances] == [(1, 4, 48)]
+    q = array.instances[0].pose.orientation
+    assert 2 * np.arctan2(q.z, q.w) == pytest.approx(0.3)
+    timings = stage_timings_message({'a': 1.5, 'b': 2}, STAMP, 'base_link')
+    assert timings.stages == ['a', 'b']
+    assert list(timings.milliseconds) == [1.5, 2.0]

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_bag import write_bag
+
+from occ_perception.catalogue import NUSCENES_CAMERAS
+from occ_perception.datasets.bag_reader import Bag, BagError, header_stamp_ns
+from occ_perception.datasets.dialects import CAMERA_INFO, COMPRESSED, DIALECTS, POINTS, RAW, detect
+from occ_perception.nodes import system
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def topics_of(dialect_index: int, kind: str) -> dict[str, str]:
+    dialect = DIALECTS[dialect_index]
+    out = {f'/{dialect.points}': POINTS, '/tf': 'tf2_msgs/msg/TFMessage'}
+    for camera in NUSCENES_CAMERAS:
+        out |= {f'/{dialect.image_topic(camera)}': kind, f'/{dialect.info_topic(camera)}': CAMERA_INFO}
+    return out
+
+
+@pytest.mark.parametrize(('index', 'kind', 'transport', 'fixed_frame', 'image'), [
+    (0, COMPRESSED, 'compressed', 'odom', 'CAM_BACK/image_rect/compressed'),
+    (1, COMPRESSED, 'compressed', 'map', 'CAM_BACK/image_rect_compressed'),
+    (2, RAW, 'raw', 'odom', 'cam_back/raw'),
+])
+def test_dialects_are_told_apart(index: int, kind: str, transport: str, fixed_frame: str, image: str) -> None:
+    sources = detect(topics_of(index, kind), 'bag x')
+    assert sources.dialect == DIALECTS[index].name
+    assert {camera.transport for camera in sources.cameras} == {transport}
+    assert sources.fixed_frame == fixed_frame
+    assert next(camera for camera in sources.cameras if camera.name == 'CAM_BACK').image_topic == image
+    assert sources.missing == ()
+
+
+def test_missing_topics_are_named_and_the_rest_is_used() -> None:
+    topics = topics_of(0, COMPRESSED)
+    del topics['/CAM_BACK/camera_info'], topics['/LIDAR_TOP/points']
+    sources = detect(topics, 'bag x')
+    assert len(sources.cameras) == 5
+    assert sources.missing == ('/CAM_BACK/camera_info', '/LIDAR_TOP/points')
+    assert sources.reference == 'CAM_FRONT'
+    names = [spec.name for spec in system.nodes('scocc_sample', sources)]
+    assert names == ['cameras', 'occupancy', 'views']
+
+
+def test_wrong_bag_says_what_is_there_and_what_was_expected() -> None:
+    words = r'(?s)bag x: no camera.*?/scan \(sensor_msgs/msg/LaserScan\).*?/CAM_FRONT/image_rect/compressed'
+    with pytest.raises(ValueError, match=words):
+        detect({'/scan': 'sensor_msgs/msg/LaserScan'}, 'bag x')
+
+
+def test_replay_is_told_to_every_node_once() -> None:
+    sources = detect(topics_of(1, COMPRESSED), 'bag x')
+    replay = system.Replay('x', lockstep=True)
+    specs = {spec.name: spec.parameters for spec in system.nodes('flashocc-r50-M0', sources, replay=replay)}
+    assert list(specs) == ['cameras', 'lidar', 'occupancy', 'views', 'player']
+    assert all(specs[name]['use_sim_time'] for name in ('cameras', 'lidar', 'occupancy', 'views'))
+    assert specs['player']['max_rate'] == specs['occupancy']['max_rate']
+    assert specs['player']['reference_topic'] == 'LIDAR_TOP'
+    assert specs['occupancy']['fixed_frame'] == specs['lidar']['fixed_frame'] == 'map'
+    assert specs['cameras']['network'] == 'flashocc-r50-M0'
+
+
+def test_parameter_file_equals_what_is_started() -> None:
+    yaml = pytest.importorskip('yaml')
+    read = yaml.safe_load((ROOT / 'config' / 'nuscenes.yaml').read_text())
+
+    def flat(values: dict, prefix: str = '') -> dict:
+        out = {}
+        for key, value in values.items():
+            out |= flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {f'{prefix}{key}': value}
+        return out
+
+    started = {spec.name: spec.parameters for spec in system.nodes('scocc_sample', system.sources_of(None))}
+    assert {name: flat(block['ros__parameters']) for name, block in read.items()} == started
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_bag_is_read_raw_in_order_of_time(tmp_path: Path, storage: str) -> None:
+    path = write_bag(tmp_path / 'bag', 0.5, storage=storage)
+    with Bag(path) as bag:
+        messages = list(bag.messages())
+        stamps = [message.recorded_ns for message in messages]
+        assert stamps == sorted(stamps)
+        points = [message for message in messages if message.topic == '/LIDAR_TOP/points']
+        assert [header_stamp_ns(message.data) for message in points] == [message.recorded_ns for message in points]
+        assert len(points) == 10
+        assert bag.start_ns == stamps[0]
+    assert system.sources_of(str(path)).dialect == 'occ_perception'
+    single = next(path.glob('*.mcap' if storage == 'mcap' else '*.db3'))
+    assert system.sources_of(str(single)).missing == ()
+
+
+def test_bags_that_will_not_do(tmp_path: Path) -> None:
+    with pytest.raises(BagError, match='does not exist'):
+        Bag(tmp_path / 'nothing')
+    (tmp_path / 'junk.mcap').write_bytes(b'this is no mcap file' * 10)
+    with pytest.raises(BagError, match=r'junk\.mcap cannot be read'):
+        Bag(tmp_path / 'junk.mcap')
+    (tmp_path / 'old.bag').write_bytes(b'#ROSBAG V2.0')
+    with pytest.raises(BagError, match='ROS 1 bag'):
+        Bag(tmp_path / 'old.bag')
+    (tmp_path / 'folder').mkdir()
+    with pytest.raises(BagError, match='cannot be read'):
+        Bag(tmp_path / 'folder')
