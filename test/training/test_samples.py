@@ -1,0 +1,153 @@
+"""Training samples: augmentation keeps pictures, geometry and truth together; batches are reproducible."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+
+from occ_perception.catalogue import entry  # noqa: E402
+from occ_perception.geometry.column_lift import build_lift_tables  # noqa: E402
+from occ_perception.geometry.transforms import matrix  # noqa: E402
+from occ_perception.training.loader import batches  # noqa: E402
+from occ_perception.training.loop import Trainer, TrainingPlan, class_weights, collate  # noqa: E402
+from occ_perception.training.samples import (  # noqa: E402
+    TrainingSample,
+    augment,
+    class_histogram,
+    depth_histogram,
+    load_sample,
+    save_sample,
+)
+
+FORWARD = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
+
+
+def _turn(angle):
+    return np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+
+
+def make_sample(seed: int) -> TrainingSample:
+    """Small but whole: random pictures, a level ring of cameras, ground with blocks."""
+    random = np.random.default_rng(seed)
+    labels = np.full((200, 200, 16), 17, np.uint8)
+    labels[:, :, 2] = 11
+    for _ in range(20):
+        x, y = random.integers(0, 190, 2)
+        labels[x:x + 8, y:y + 5, 3:7] = random.integers(0, 17)
+    intrinsics = np.array([[278.0, 0, 170], [0, 278.0, 40], [0, 0, 1]])
+    poses = [matrix(_turn(np.pi / 3 * i + 0.1) @ FORWARD, (1.0, 0.2, 1.5)) for i in range(6)]
+    depth = random.uniform(1, 44, (6, 16, 44, 16)).astype(np.float16)
+    images = random.integers(0, 255, (6, 128, 352, 3), dtype=np.uint8)
+    return TrainingSample(images, np.stack([intrinsics] * 6), np.stack(poses), labels,
+                          random.random(labels.shape) < 0.1, random.random(labels.shape) < 0.01, depth,
+                          random.integers(0, 18, depth.shape, dtype=np.uint8))
+
+
+def test_samples_survive_the_disk(tmp_path):
+    sample = make_sample(0)
+    save_sample(tmp_path / 'a.npz', sample)
+    loaded = load_sample(tmp_path / 'a.npz')
+    for name, value in vars(sample).items():
+        np.testing.assert_array_equal(getattr(loaded, name), value)
+
+
+def test_mirrored_pictures_still_look_at_the_same_world():
+    """The frustum points of an augmented sample are those of the original, mirrored and flipped like its labels."""
+    lift, sample = entry('scocc_sample').lift, make_sample(1)
+    original = lift.points(sample.intrinsics, sample.reference_ego_from_camera)
+    seen = set()
+    for seed in range(24):
+        changed = augment(sample, np.random.default_rng(seed))
+        points = lift.points(changed.intrinsics, changed.reference_ego_from_camera)
+        if np.array_equal(changed.pixel_class, sample.pixel_class[:, :, ::-1]):
+            points = [axis[..., ::-1] for axis in points]
+            mirrored = True
+        else:
+            np.testing.assert_array_equal(changed.pixel_class, sample.pixel_class)
+            mirrored = False
+        flips = []
+        labels = sample.labels
+        for axis in (0, 1):
+            sign = np.sign((points[axis] * original[axis]).sum())
+            np.testing.assert_allclose(points[axis], sign * original[axis], atol=1e-3)
+            flips.append(sign < 0)
+            labels = np.flip(labels, axis) if sign < 0 else labels
+        np.testing.assert_array_equal(changed.labels, labels)
+        seen.add((mirrored, *flips))
+    assert len(seen) == 8
+
+
+def test_histograms_hold_each_cells_pixels():
+    depth = np.zeros((1, 1, 1, 16), np.float16)
+    depth[..., :4], depth[..., 4:12] = 1.0, 3.4
+    histogram = depth_histogram(depth, 1.0, 1.0, 44)
+    assert histogram.shape == (1, 44, 1, 1)
+    assert histogram[0, 0, 0, 0] == 0.25
+    assert histogram[0, 2, 0, 0] == 0.5
+    assert histogram.sum() == 0.75
+    assert class_histogram(np.full((1, 1, 1, 16), 7, np.uint8))[0, 7, 0, 0] == 1
+
+
+def test_batches_do_not_depend_on_where_a_run_was_stopped(tmp_path):
+    files = []
+    for seed in range(5):
+        files.append(tmp_path / f'{seed}.npz')
+        save_sample(files[-1], make_sample(seed))
+
+    def run(first, last):
+        return [np.stack([s.labels for s in batch]) for batch in batches(files, 2, 3, first, last, list)]
+    whole = run(0, 4)
+    resumed = run(2, 4)
+    np.testing.assert_array_equal(whole[2], resumed[0])
+    np.testing.assert_array_equal(whole[3], resumed[1])
+
+
+def test_targets_of_a_batch_are_the_visible_voxels():
+    samples = [make_sample(2), make_sample(3)]
+    batch = collate(entry('scocc_sample'), samples)
+    expected = np.concatenate([s.labels[s.visible] for s in samples])
+    np.testing.assert_array_equal(batch.labels.numpy(), expected)
+    height = 16
+    column, z = batch.columns.numpy()[batch.visible.numpy() // height], batch.visible.numpy() % height
+    labels = np.stack([s.labels for s in samples]).reshape(-1, height)
+    np.testing.assert_array_equal(labels[column, z], expected)
+
+
+def test_class_weights_rise_with_rarity_and_average_to_one():
+    counts = np.array([10, 1000, 100_000])
+    weights = class_weights(counts).numpy()
+    assert weights[0] >= weights[1] > weights[2]
+    assert class_weights(np.array([900, 1100])).numpy() @ (np.array([900, 1100]) / 2000) == pytest.approx(1.0)
+
+
+def test_training_learns_resumes_and_lifts_what_evaluation_lifts(tmp_path):
+    plan = TrainingPlan('scocc_sample', steps=6, batch_size=2, warmup_steps=2)
+    batch = collate(entry('scocc_sample'), [make_sample(4), make_sample(5)])
+    trainer = Trainer(plan, np.ones(18), bf16=False)
+    first = trainer.train_step(batch)
+    for _ in range(2):
+        trainer.train_step(batch)
+    trainer.save(tmp_path / 'checkpoint.pt')
+    last = trainer.train_step(batch)
+    assert last['occupancy'] < first['occupancy']
+
+    other = Trainer(plan, np.ones(18), bf16=False)
+    other.resume(tmp_path / 'checkpoint.pt')
+    assert other.step == 3
+    assert other.train_step(batch)['occupancy'] == pytest.approx(last['occupancy'], rel=1e-4)
+    with pytest.raises(ValueError, match='another plan'):
+        Trainer(TrainingPlan('scocc_sample', steps=7), np.ones(18), bf16=False).resume(tmp_path / 'checkpoint.pt')
+
+    with torch.no_grad():
+        network = trainer.network.eval()
+        logits = network(batch.images, batch.tables).logits.reshape(-1, 16, 18)
+        bev = network.bev_features(network.normalise(batch.images), batch.tables)[0]
+        torch.testing.assert_close(network.occ_head.column_logits(bev, batch.columns), logits[batch.columns])
+
+
+def test_tables_of_default_caps_fit_flipped_rigs():
+    sample = make_sample(5)
+    lift = entry('scocc_sample').lift
+    for seed in range(4):
+        changed = augment(sample, np.random.default_rng(seed))
+        build_lift_tables(lift, changed.intrinsics, changed.reference_ego_from_camera, lift.default_caps(6))
