@@ -46,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--network', default='scocc_sample', help='network with shipped weights, see `occ networks`')
     parser.add_argument('--weights', type=Path, help='ONNX file of your own instead of the shipped weights')
     parser.add_argument('--seconds', type=float, default=10.0, help='length of the drive')
-    parser.add_argument('--rate-hz', type=float, choices=RATES_HZ, help='due frames per second (default: 5 with AMX or VNNI, else 1)')
+    parser.add_argument('--rate-hz', type=float, choices=RATES_HZ,
+                        help='due frames per second (default: 5 on a CPU with AMX or VNNI, else 1)')
     parser.add_argument('--data', type=Path, default=Path('data'), help='folder where generated streets are kept')
     parser.add_argument('--out', type=Path, help='folder for pictures and score (default: out/demo-seed-N)')
     parser.add_argument('--keep', action='store_true', help='keep the received grids and the log of the nodes beside the pictures')

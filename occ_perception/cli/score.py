@@ -42,13 +42,14 @@ def run(args: argparse.Namespace) -> int:
         print(f'{READY} on {args.topic} for {expect} grids', file=sys.stderr, flush=True)
 
     def arrived(count: int) -> None:
-        if count % REPORT_EVERY == 0 or count == expect:
+        if count % REPORT_EVERY == 0:
             print(f'{ARRIVED} {count} of {expect}', file=sys.stderr, flush=True)
 
     grids = receive(args.topic, expect, args.start_timeout, args.timeout, args.rate, ready, arrived)
+    print(f'{ARRIVED} {len(grids)} of {expect}', file=sys.stderr, flush=True)
     if not grids:
-        print(f'occ score: no VoxelGrid came on {args.topic} within {args.start_timeout:g} s: are the nodes up '
-              '(`occ up NAME --bag FILE`), in the same ROS_DOMAIN_ID?', file=sys.stderr)
+        print(f'occ score: no VoxelGrid came on {args.topic}: are the nodes up (`occ up NAME --bag FILE`) and active, '
+              'in the same ROS_DOMAIN_ID?', file=sys.stderr)
         return 1
     score = score_grids(grids, truth, expect)
     if args.out is not None:
