@@ -88,31 +88,12 @@ def _value(node: str, name: str, text: str) -> Any:
 
 def serve(specs: Sequence[NodeSpec], namespace: str = '', log_level: str = 'info') -> int:
     """Run the nodes in this process; returns the exit status."""
-    import rclpy
-    from rclpy.signals import SignalHandlerOptions
+    from occ_perception.nodes.composition import run_composed
 
-    from occ_perception.nodes.composition import Composition
-    from occ_perception.nodes.dds import use_default_profile
-    from occ_perception.nodes.running import stop_on_signal
-
-    use_default_profile()
-    rclpy.init(args=['--ros-args', '--log-level', log_level], signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        with stop_on_signal() as stop:
-            system = Composition(specs, namespace)
-            try:
-                if not system.start():
-                    return 1
-                finished = system.finished
-                while not stop.wait(0.1) and not (finished is not None and finished.is_set()):
-                    pass
-            finally:
-                system.close()
-            if finished is not None:
-                print(summary(system.tally()), flush=True)
-    finally:
-        rclpy.try_shutdown()
-    return 0
+    served, tally = run_composed(specs, namespace, log_level)
+    if tally is not None:
+        print(summary(tally), flush=True)
+    return 0 if served else 1
 
 
 def summary(tally: Tally) -> str:

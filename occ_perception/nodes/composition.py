@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import rclpy
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.signals import SignalHandlerOptions
 
 from occ_perception.nodes.cameras import CamerasNode
+from occ_perception.nodes.dds import use_default_profile
 from occ_perception.nodes.exchange import Exchange
 from occ_perception.nodes.lidar import LidarNode
 from occ_perception.nodes.occupancy import OccupancyNode
 from occ_perception.nodes.player import PlayerNode
 from occ_perception.nodes.poses import TransformFeed
-from occ_perception.nodes.running import Spinner
+from occ_perception.nodes.running import Spinner, stop_on_signal
 from occ_perception.nodes.serving import PredictorLike
 from occ_perception.nodes.system import NodeSpec
 from occ_perception.nodes.views import ViewsNode
@@ -65,9 +69,41 @@ class Composition:
         """Counts of the occupancy node (serving.Tally)."""
         return self.nodes['occupancy'].tally()
 
+    def drain(self, timeout_s: float, stop: threading.Event) -> None:
+        """Wait until every due set has been served or dropped, at most so long, or until told to stop."""
+        until = time.monotonic() + timeout_s
+        while not stop.is_set() and time.monotonic() < until:
+            tally = self.tally()
+            if tally.published + sum(tally.dropped.values()) >= tally.due:
+                return
+            stop.wait(0.05)
+
     def close(self) -> None:
         """Stop everything: the sources first, the network last."""
         order = ('player', 'cameras', 'lidar', 'views', 'occupancy')
         for spinner in sorted(self._spinners, key=lambda spinner: order.index(spinner.node.get_name())):
             spinner.close()
         self._feed.close()
+
+
+def run_composed(specs: Sequence[NodeSpec], namespace: str = '', log_level: str = 'info') -> tuple[bool, Any]:
+    """Run the nodes in this process until a signal, or the end of the bag that a player among them plays.
+
+    Returns whether the network served, and the counts of the occupancy node (serving.Tally), None without a player.
+    """
+    use_default_profile()
+    rclpy.init(args=['--ros-args', '--log-level', log_level], signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        with stop_on_signal() as stop:
+            system = Composition(specs, namespace)
+            try:
+                if not system.start():
+                    return False, None
+                finished = system.finished
+                while not stop.wait(0.1) and not (finished is not None and finished.is_set()):
+                    pass
+            finally:
+                system.close()
+            return True, None if finished is None else system.tally()
+    finally:
+        rclpy.try_shutdown()
