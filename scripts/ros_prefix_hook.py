@@ -41,7 +41,7 @@ def leave(foreign: str) -> None:
 
 
 def activate(distribution: str) -> None:
-    """Put sys.prefix in front of AMENT_PREFIX_PATH and have its libraries found.
+    """Put sys.prefix into AMENT_PREFIX_PATH and have its libraries found.
 
     distribution: name of the ROS distribution whose wheels this environment holds; empty when the environment
     extends a sourced distribution instead. The wheels bring a bootstrap module of their own that sets
@@ -53,8 +53,11 @@ def activate(distribution: str) -> None:
             if prefix != sys.prefix and is_distribution(prefix):
                 leave(prefix)
         os.environ.update(ROS_DISTRO=distribution, ROS_VERSION='2', ROS_PYTHON_VERSION='3')
-    prefixes = [prefix for prefix in entries('AMENT_PREFIX_PATH') if prefix != sys.prefix]
-    os.environ['AMENT_PREFIX_PATH'] = os.pathsep.join([sys.prefix, *prefixes])
+    prefixes = entries('AMENT_PREFIX_PATH')
+    if sys.prefix not in prefixes:
+        # Workspaces sourced on top of the wheels go before them; this environment goes before a distribution it extends.
+        prefixes = [*prefixes, sys.prefix] if distribution else [sys.prefix, *prefixes]
+        os.environ['AMENT_PREFIX_PATH'] = os.pathsep.join(prefixes)
     library = os.path.join(sys.prefix, 'lib')
     if library in entries('LD_LIBRARY_PATH'):
         return
