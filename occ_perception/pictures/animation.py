@@ -19,7 +19,7 @@ SAMPLE = 4
 
 def write_gif(frames: Sequence[Image.Image], path: Path | str, seconds_per_frame: float,
               max_bytes: int = 8_000_000) -> tuple[int, int]:
-    """Write an endless GIF of RGB frames in the largest of WIDTHS that stays under max_bytes; returns its size in pixels.
+    """Write an endless GIF of RGB frames in the largest of WIDTHS under max_bytes (else the smallest); returns its size in pixels.
 
     Raises ValueError when there are no frames.
     """
@@ -27,8 +27,9 @@ def write_gif(frames: Sequence[Image.Image], path: Path | str, seconds_per_frame
         raise ValueError('no frames: a GIF needs at least one')
     start = len(frames) // 2
     sample = frames[start:start + SAMPLE] or frames[:SAMPLE]
-    for width in WIDTHS:
-        last = width == WIDTHS[-1]
+    widths = [width for width in WIDTHS if width <= frames[0].width] or [frames[0].width]
+    for width in widths:
+        last = width == widths[-1]
         # the first frame is stored whole, the others as differences: weigh them by their number
         whole, part = len(_encode(sample[:1], width, seconds_per_frame)), len(_encode(sample, width, seconds_per_frame))
         each = (part - whole) / max(len(sample) - 1, 1)

@@ -17,8 +17,8 @@ from occ_perception.pictures.colors import CLASS_COLORS
 from occ_perception.pictures.page_style import SCRIPT, STYLE
 from occ_perception.runtime.live_score import LiveScore, Score
 
-FRAME_WIDTH = 1360
-JPEG_QUALITY = 82
+FRAME_WIDTH = 1280
+JPEG_QUALITY = 80
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _player(report: Report) -> str:
     for k, frame in enumerate(report.frames):
         size = (FRAME_WIDTH, round(frame.height * FRAME_WIDTH / frame.width))
         buffer = io.BytesIO()
-        frame.resize(size, Image.Resampling.LANCZOS).save(buffer, 'JPEG', quality=JPEG_QUALITY, subsampling=0)
+        frame.resize(size, Image.Resampling.LANCZOS).save(buffer, 'JPEG', quality=JPEG_QUALITY, optimize=True)
         data = base64.b64encode(buffer.getvalue()).decode()
         shown = '' if k == 0 else ' hidden'
         images.append(f'<img width={size[0]} height={size[1]} alt="frame {k + 1}" src="data:image/jpeg;base64,{data}"{shown}>')

@@ -19,7 +19,7 @@ from occ_perception.pictures.animation import write_gif
 from occ_perception.pictures.birds_eye import render_birds_eye
 from occ_perception.pictures.colors import CLASS_COLORS, UNSEEN
 from occ_perception.pictures.composite import HEIGHT, WIDTH, FramePicture, compose
-from occ_perception.pictures.report import Report, write_report
+from occ_perception.pictures.report import FRAME_WIDTH, Report, write_report
 from occ_perception.pictures.voxel_view import View, empty_leap, march, render_voxels
 from occ_perception.runtime.live_score import LiveScore, Score
 
@@ -141,7 +141,7 @@ def test_missing_camera_is_said(frame: FramePicture) -> None:
 
 def test_gif_stays_under_its_limit(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    noise = rng.integers(0, 255, (120, 200, 3)).astype(np.uint8)
+    noise = rng.integers(0, 255, (60, 100, 3)).astype(np.uint8)
     frames = [Image.fromarray(np.roll(noise, 10 * k, axis=1)).resize((800, 480)) for k in range(4)]
     size = write_gif(frames, tmp_path / 'a.gif', 0.2, max_bytes=900_000)
     assert (tmp_path / 'a.gif').stat().st_size <= 900_000
@@ -178,4 +178,4 @@ def test_report_is_self_contained(tmp_path: Path, frame: FramePicture) -> None:
         assert text in page, text
     images = re.findall(r'data:image/jpeg;base64,([A-Za-z0-9+/=]+)', page)
     assert len(images) == 1
-    assert Image.open(io.BytesIO(base64.b64decode(images[0]))).size[0] == 1360
+    assert Image.open(io.BytesIO(base64.b64decode(images[0]))).size[0] == FRAME_WIDTH
