@@ -103,7 +103,7 @@ def render_camera(scene: StreetScene, name: str, time_s: float, size: tuple[int,
 
 @dataclass(frozen=True)
 class _Hits:
-    """What each pixel's ray meets, arrays (N,): depth, triangle (-1 nothing, moving objects' after the static ones), place u, v on it."""
+    """What each pixel's ray meets, arrays (N,): depth, triangle (-1 none, moving objects' after the static ones), u, v on it."""
 
     depth: np.ndarray
     triangle: np.ndarray
