@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from occ_perception.engines.select import find_weights
 from occ_perception.geometry.column_lift import LiftCaps, LiftTables, build_lift_tables
 from occ_perception.geometry.transforms import matrix
 from occ_perception.networks.build import build_network
+from occ_perception.networks.flashocc.network import FlashOcc
 from occ_perception.networks.parts.lift_splat import LiftTensors
 
 OPSET = 18
@@ -32,12 +33,15 @@ MINIMUM_AGREEMENT = 0.9999
 class _Graph(nn.Module):
     """One frame in, labels out, with plain tensors at the border."""
 
-    def __init__(self, network: nn.Module, slots: int) -> None:
+    def __init__(self, network: FlashOcc, slots: int) -> None:
         super().__init__()
         self.network, self.slots = network, slots
 
     def forward(self, images: Tensor, *tables: Tensor) -> Tensor:
-        return self.network.predict(images[None], LiftTensors(*(table[None] for table in tables), self.slots))[0]
+        # TensorRT takes bytes only at the border: whatever is uint8 is cast first, and labels last
+        slot, *others = tables
+        named = dict(zip(LiftTables.NAMES, (table[None] for table in (slot.float(), *others)), strict=True))
+        return self.network.class_indices(images.float()[None], LiftTensors(slots=self.slots, **named))[0].byte()
 
 
 def export_onnx(name: str, weights: str | Path | None, path: str | Path, caps: LiftCaps | None = None) -> dict[str, float]:
@@ -57,7 +61,7 @@ def export_onnx(name: str, weights: str | Path | None, path: str | Path, caps: L
     return export_network(network.eval(), row, path, caps, hashlib.sha256(source.read_bytes()).hexdigest())
 
 
-def export_network(network: nn.Module, row: NetworkEntry, path: str | Path, caps: LiftCaps | None = None,
+def export_network(network: FlashOcc, row: NetworkEntry, path: str | Path, caps: LiftCaps | None = None,
                    weights_sha256: str = '') -> dict[str, float]:
     """The same for a network in eval mode that holds its weights already."""
     lift = row.lift
@@ -140,7 +144,7 @@ def _trace(graph: nn.Module, inputs: Sequence[Tensor]) -> onnx.ModelProto:
     import onnxscript
 
     softplus = onnxscript.values.Opset('', OPSET).Softplus  # one operator, where the default is a guarded expression
-    table = {torch.ops.aten.softplus.default: lambda x, beta=1.0, threshold=20.0: softplus(x)}
+    table: dict[Callable, Callable] = {torch.ops.aten.softplus.default: lambda x, beta=1.0, threshold=20.0: softplus(x)}
     registration = logging.getLogger('torch.onnx._internal.exporter._registration')
     level = registration.level
     registration.setLevel(logging.ERROR)

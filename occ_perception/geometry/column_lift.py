@@ -39,8 +39,8 @@ class LiftCaps:
 
     def union(self, other: LiftCaps) -> LiftCaps:
         """The smallest caps that cover both."""
-        return LiftCaps(max(self.slots, other.slots),
-                        tuple(max(a, b) for a, b in zip(self.rows, other.rows, strict=True)),
+        first, second, third = (max(a, b) for a, b in zip(self.rows, other.rows, strict=True))
+        return LiftCaps(max(self.slots, other.slots), (first, second, third),
                         (*self.widths[:2], max(self.widths[2], other.widths[2])))
 
 
@@ -225,9 +225,9 @@ def build_lift_tables(spec: LiftSpec, intrinsics: np.ndarray, reference_from_cam
         caps = spec.upright_caps(cameras).union(needed)
     elif not caps.covers(needed):
         raise LiftCapacityError(caps, needed)
-    sums, cells = counts.tables(spec, cameras, caps)
+    (sum_1, sum_2, sum_3), cells = counts.tables(spec, cameras, caps)
     slot = slot.reshape(spec.feature_height, cameras, spec.bins, spec.feature_width).transpose(1, 3, 2, 0)
-    return LiftTables(np.ascontiguousarray(slot), *sums, cells, caps.slots)
+    return LiftTables(np.ascontiguousarray(slot), sum_1, sum_2, sum_3, cells, caps.slots)
 
 
 def _round_up(value: int, step: int = 256) -> int:
@@ -237,20 +237,17 @@ def _round_up(value: int, step: int = 256) -> int:
 def _cells(spec: LiftSpec, points: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
     """Cell of each frustum point, (H, N * bins * W) int32, -1 outside. Overwrites the points."""
     size = spec.map_shape[::-1]
-    cell = inside = None
+    cell = np.zeros(points[0].shape, np.int32)
+    inside = np.ones(points[0].shape, bool)
     for axis in (2, 1, 0):
         lower, upper = spec.grid.origin_m[axis], spec.grid.upper_m[axis]
         position = points[axis]
         position -= np.float32(lower)
         position /= np.float32((upper - lower) / size[axis])
-        here = (position > -1) & (position < size[axis])
-        inside = here if inside is None else np.logical_and(inside, here, out=inside)
-        index = position.astype(np.int32)
-        if cell is None:
-            cell = index
-        else:
-            cell *= np.int32(size[axis])
-            cell += index
+        inside &= position > -1
+        inside &= position < size[axis]
+        cell *= np.int32(size[axis])
+        cell += position.astype(np.int32)
     np.copyto(cell, -1, where=~inside)
     return cell.reshape(spec.feature_height, -1)
 

@@ -15,6 +15,12 @@ class BackboneConfig:
     blocks: tuple[int, ...] = (3, 4, 6, 3)
     outputs: tuple[int, ...] = (2, 3)
 
+    def __post_init__(self) -> None:
+        if self.block not in ('basic', 'bottleneck'):
+            raise ValueError(f"residual block {self.block!r} is unknown: use 'basic' or 'bottleneck'")
+        if len(self.widths) != len(self.blocks) or not all(0 <= stage < len(self.blocks) for stage in self.outputs):
+            raise ValueError(f'stages do not match: widths {self.widths}, blocks {self.blocks}, outputs {self.outputs}')
+
 
 @dataclass(frozen=True)
 class FlashOccConfig:
@@ -34,6 +40,10 @@ class FlashOccConfig:
     classes: int = 18
     mscf: bool = False
     coordinate_attention: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.bev_widths) != len(self.bev_blocks):
+            raise ValueError(f'BEV stages do not match: widths {self.bev_widths}, blocks {self.bev_blocks}')
 
 
 CONFIGS = {

@@ -50,7 +50,7 @@ class FlashOcc(nn.Module):
         """RGB images (..., H, W, 3) uint8 -> (..., 3, H, W) float, channels reversed to B, G, R and scaled as published."""
         mean, std = (torch.tensor(values, device=images.device).view(3, 1, 1)
                      for values in (self.preprocessing.mean, self.preprocessing.std))
-        return (images.movedim(-1, -3).flip(-3).float() - mean) / std
+        return (images.float().movedim(-1, -3).flip(-3) - mean) / std
 
     def bev_features(self, normalised: Tensor, tables: LiftTensors) -> tuple[Tensor, Tensor, Tensor]:
         """(B, N, 3, H, W) normalised images -> (BEV map (B, C, Y, X), depth logits, image features)."""
@@ -66,4 +66,8 @@ class FlashOcc(nn.Module):
 
     def predict(self, images: Tensor, tables: LiftTensors) -> Tensor:
         """Likeliest class per voxel, (B, X, Y, Z) uint8, for images as in forward."""
+        return self.class_indices(images, tables).byte()
+
+    def class_indices(self, images: Tensor, tables: LiftTensors) -> Tensor:
+        """The same as int64, for graphs in which bytes may only stand at the very end."""
         return self.occ_head.labels(self.bev_features(self.normalise(images), tables)[0])

@@ -29,13 +29,16 @@ class LiftTensors:
         """One batch of tables, one per sample. Raises ValueError when they were padded to different caps."""
         if len({(t.slots, t.sum_1.shape, t.sum_2.shape, t.sum_3.shape) for t in tables}) != 1:
             raise ValueError('lift tables of one batch have different shapes: build them all with the same caps')
-        arrays = (np.stack([getattr(t, name) for t in tables]) for name in LiftTables.NAMES)
-        return cls(*(torch.from_numpy(a).to(device) for a in arrays), tables[0].slots)
+        return cls._of({name: np.stack([getattr(t, name) for t in tables]) for name in LiftTables.NAMES}, tables[0].slots, device)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], device: torch.device | str = 'cpu') -> LiftTensors:
         """A batch of one from LiftTables.arrays()."""
-        return cls(*(torch.from_numpy(arrays[name])[None].to(device) for name in LiftTables.NAMES), int(arrays['slots']))
+        return cls._of({name: arrays[name][None] for name in LiftTables.NAMES}, int(arrays['slots']), device)
+
+    @classmethod
+    def _of(cls, arrays: Mapping[str, np.ndarray], slots: int, device: torch.device | str) -> LiftTensors:
+        return cls(slots=slots, **{name: torch.from_numpy(array).to(device) for name, array in arrays.items()})
 
 
 def _rows_of(table: Tensor, index: Tensor) -> Tensor:
@@ -55,8 +58,8 @@ def lift(depth: Tensor, features: Tensor, tables: LiftTensors, map_shape: tuple[
     batch, cameras, bins, height, width = depth.shape
     channels = features.shape[2]
     depth = depth.permute(0, 1, 4, 2, 3).unsqueeze(3)
-    slot = tables.slot.unsqueeze(3)
-    slots = torch.arange(tables.slots, dtype=torch.uint8, device=slot.device).view(-1, 1, 1)
+    slot = tables.slot.to(depth.dtype).unsqueeze(3)
+    slots = torch.arange(tables.slots, dtype=depth.dtype, device=slot.device).view(-1, 1, 1)
     masked = depth * (slot == slots)
     groups = masked.reshape(batch * cameras * width, tables.slots * bins, height) @ (
         features.permute(0, 1, 4, 3, 2).reshape(batch * cameras * width, height, channels))

@@ -43,12 +43,13 @@ class OccupancyHead2d(nn.Module):
         return self.predicter(features.index_select(0, columns)).unflatten(-1, (self.heights, self.classes))
 
     def labels(self, x: Tensor) -> Tensor:
-        """Likeliest class per voxel, (M, X, Y, Z) uint8; the same decision as argmax over forward, cheaper in a graph."""
-        first, _, last = self.predicter
+        """Likeliest class per voxel, (M, X, Y, Z) int64; the same decision as argmax over forward, cheaper in a graph."""
+        first, last = self.predicter[0], self.predicter[2]
+        assert isinstance(last, nn.Linear)
         hidden = F.softplus(first(self._features(x).permute(0, 2, 3, 1)))
         weight = last.weight.unflatten(0, (self.heights, self.classes)).transpose(0, 1).flatten(0, 1)
         bias = last.bias.unflatten(0, (self.heights, self.classes)).transpose(0, 1).flatten(0, 1)
         # in strips: the logits of a whole map are 46 MB, those of a strip stay in a processor's cache
-        strips = [F.linear(strip, weight, bias).unflatten(-1, (self.classes, self.heights)).argmax(3).byte()
+        strips = [F.linear(strip, weight, bias).unflatten(-1, (self.classes, self.heights)).argmax(3)
                   for strip in hidden.chunk(_STRIPS, 1)]
         return torch.cat(strips, 1).transpose(1, 2)

@@ -58,7 +58,7 @@ class ResNet(nn.Module):
 
     def __init__(self, block: str, stem: int, widths: Sequence[int], blocks: Sequence[int], outputs: Sequence[int]) -> None:
         super().__init__()
-        kind = {'basic': BasicBlock, 'bottleneck': Bottleneck}[block]
+        kind: type[BasicBlock] | type[Bottleneck] = BasicBlock if block == 'basic' else Bottleneck
         self.outputs = tuple(outputs)
         self.conv1 = nn.Conv2d(3, stem, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
