@@ -127,6 +127,11 @@ class TestEnvironment:
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith(sys.prefix)
 
+    def test_a_workspace_sourced_on_top_goes_first(self):
+        code = 'import os; print(os.environ["AMENT_PREFIX_PATH"])'
+        done = run(sys.executable, '-c', code, AMENT_PREFIX_PATH='/my/workspace/install')
+        assert done.stdout.strip() == f'/my/workspace/install:{sys.prefix}'
+
     def test_the_package_and_its_files_are_found(self):
         code = ('from ament_index_python.packages import get_package_share_directory as share\n'
                 'import os\nprint(sorted(os.listdir(share("occ_perception"))))\nprint(os.path.exists(share("occ_perception") + '
