@@ -280,7 +280,7 @@ def _lit(scene: StreetScene, row: np.ndarray, points: np.ndarray, noise: np.ndar
             blocked[which] = moving.scene.run(start[which], toward[which], reach[which], query='OCCLUDED') != -1
     lit[ask[blocked]] = 0.0
     if soft > 0.3:
-        lit = np.convolve(lit, np.full(7, 1 / 7, np.float32), 'same')
+        lit = np.convolve(lit, np.full(7, 1 / 7, np.float32), 'full')[3:3 + len(lit)]  # 'same' lengthens runs shorter than 7
     return lit
 
 
