@@ -43,15 +43,16 @@ def run(arguments: argparse.Namespace) -> int:
     row = entry(plan.network)
     seeds = range(FIRST_TRAINING_STREET, FIRST_TRAINING_STREET + arguments.streets)
     files = prepare(seeds, arguments.frames, arguments.data, row.name, arguments.jobs)
-    held_out = prepare(range(FIRST_HELD_OUT_STREET, FIRST_HELD_OUT_STREET + arguments.held_out), arguments.frames,
-                       arguments.data, row.name, arguments.jobs, held_out=True)
-    print(f'{len(files)} training frames, {len(held_out)} held-out frames; torch {torch.__version__}, '
+    print(f'{len(files)} training frames; torch {torch.__version__}, '
           f'{torch.get_num_threads()} threads, {"bf16" if bf16 else "f32"}')
     trainer = None
     for trainer, losses in train(plan, files, count_classes(files), arguments.out, bf16):
         print(f'step {trainer.step}: ' + ', '.join(f'{name} {value:.3f}' for name, value in losses.items()), flush=True)
     if trainer is None:
-        raise ValueError(f'{arguments.out / "checkpoint.pt"} is at step {plan.steps} already: ask for more --steps or another --out')
+        raise ValueError(f'{arguments.out / "checkpoint.pt"} is at step {plan.steps} already: ask for more --steps')
+    # rendered last, so that training starts as early as it can
+    held_out = prepare(range(FIRST_HELD_OUT_STREET, FIRST_HELD_OUT_STREET + arguments.held_out), arguments.frames,
+                       arguments.data, row.name, arguments.jobs, held_out=True)
     command = 'occ ' + shlex.join(sys.argv[1:])
     write_results(trainer, files, held_out, arguments.out, command, bf16)
     return 0

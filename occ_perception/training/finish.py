@@ -19,7 +19,8 @@ from occ_perception.training.loop import Trainer
 from occ_perception.training.samples import load_sample
 
 
-def write_results(trainer: Trainer, files: Sequence[Path], held_out: Sequence[Path], folder: Path, command: str, bf16: bool) -> None:
+def write_results(trainer: Trainer, files: Sequence[Path], held_out: Sequence[Path], folder: Path, command: str,
+                  bf16: bool) -> None:
     """Write NAME.safetensors, NAME.onnx, NAME_prior.npz and NAME.md into folder.
 
     files: the training samples, for the prior; held_out: samples of streets that training never saw, for the scores.
@@ -68,5 +69,6 @@ def card_text(trainer: Trainer, command: str, frames: int, held_out: Sequence[Pa
              'Occ3D mIoU over 17 classes under the camera mask', '', '```json', json.dumps(figures, indent=1), '```', '',
              '| class | network | prior (a) | LiDAR hits (b) |', '|---|---|---|---|']
     columns = [scores[kind].iou() for kind in ('network', 'prior', 'lidar')]
-    lines += [f'| {info.name} | ' + ' | '.join(f'{100 * column[info.id]:.1f}' for column in columns) + ' |' for info in OCC3D[:FREE]]
+    lines += [f'| {info.name} | ' + ' | '.join(f'{100 * column[info.id]:.1f}' for column in columns) + ' |'
+              for info in OCC3D[:FREE]]
     return '\n'.join(lines) + '\n'

@@ -17,8 +17,8 @@ from occ_perception.geometry.transforms import inverse
 from occ_perception.runtime.intake.image import fit
 from occ_perception.training.samples import TrainingSample, cell_pixels, load_sample, save_sample
 
-TRAINING_IMAGE_SIZE = (560, 315)
-"""Size that training pictures are rendered at: half the pixels of the demo's 800 x 450, still above network size."""
+TRAINING_IMAGE_SIZE = (480, 270)
+"""Size that training pictures are rendered at: a third of the pixels of the demo's 800 x 450, still above network size."""
 
 FIRST_TRAINING_STREET = 100_000
 FIRST_HELD_OUT_STREET = 200_000
