@@ -22,15 +22,15 @@ def sample_order(count: int, seed: int) -> Iterator[int]:
 
 
 def batches(files: Sequence[Path], batch_size: int, seed: int, first_step: int, last_step: int,
-            collate: Callable[[list[TrainingSample]], Any], ahead: int = 4) -> Iterator[Any]:
+            collate: Callable[[list[TrainingSample], np.random.Generator], Any], ahead: int = 4) -> Iterator[Any]:
     """Collated batches for steps first_step .. last_step - 1; a resumed run sees what an unbroken one would have seen."""
     order = sample_order(len(files), seed)
     for _ in range(first_step * batch_size):
         next(order)
 
     def make(step: int, chosen: list[int]) -> Any:
-        return collate([augment(load_sample(files[index]), np.random.default_rng((seed, step, place)))
-                        for place, index in enumerate(chosen)])
+        random = np.random.default_rng((seed, step))
+        return collate([augment(load_sample(files[index]), random) for index in chosen], random)
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         waiting: deque[Future] = deque()

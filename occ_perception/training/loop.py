@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -52,34 +53,45 @@ class TrainingPlan:
 class Batch:
     """Stacked samples.
 
-    images (B, N, H, W, 3) uint8. columns (K,): flat indices into (B, X, Y) of the columns with visible voxels; visible (V,): flat
-    indices into (K, Z) of these voxels, labels (V,) their classes. depth, pixel_class: histograms per feature cell.
+    images (B, N, H, W, 3) uint8. voxels (V,): flat indices into (K, Z) of the visible voxels that are looked at, where columns
+    (K,) are flat indices into (B, X, Y); labels (V,) their classes, weights (V,) how many visible voxels each stands for.
+    depth, pixel_class: histograms per feature cell.
     """
 
     images: Tensor
     tables: LiftTensors
     columns: Tensor
-    visible: Tensor
+    voxels: Tensor
     labels: Tensor
+    weights: Tensor
     depth: Tensor
     pixel_class: Tensor
 
 
-def collate(row: NetworkEntry, samples: Sequence[TrainingSample]) -> Batch:
-    """Samples to a batch."""
+FREE_SHARE = 0.25
+"""Share of the visible free voxels that a step looks at; most are far from any surface. The others count for them."""
+
+
+def collate(row: NetworkEntry, samples: Sequence[TrainingSample], random: np.random.Generator) -> Batch:
+    """Samples to a batch: every visible occupied voxel, and a random FREE_SHARE of the visible free ones."""
     lift = row.lift
     assert lift is not None
-    caps = lift.upright_caps(len(samples[0].images))
+    caps = lift.default_caps(len(samples[0].images))
     tables = [build_lift_tables(lift, s.intrinsics, s.reference_ego_from_camera, caps) for s in samples]
-    seen = np.stack([s.visible for s in samples]).reshape(-1, row.grid.shape[2])
-    columns = np.flatnonzero(seen.any(axis=1))
-    visible = np.flatnonzero(seen[columns])
-    labels = np.stack([s.labels for s in samples]).reshape(seen.shape)[columns].ravel()[visible].astype(np.int64)
+    heights = row.grid.shape[2]
+    truth = np.stack([s.labels for s in samples]).ravel()
+    visible = np.flatnonzero(np.stack([s.visible for s in samples]))
+    free = truth[visible] == FREE
+    visible = visible[~free | (random.random(len(visible), np.float32) < FREE_SHARE)]
+    columns, place = np.unique(visible // heights, return_inverse=True)
+    labels = truth[visible].astype(np.int64)
+    weights = np.where(labels == FREE, 1 / FREE_SHARE, 1).astype(np.float32)
     depth = np.stack([depth_histogram(s.depth_m, lift.depth_start, lift.depth_step, lift.bins) for s in samples])
     classes = np.stack([class_histogram(s.pixel_class) for s in samples])
     images = np.stack([s.images for s in samples])
-    return Batch(torch.from_numpy(images), LiftTensors.stack(tables), torch.from_numpy(columns), torch.from_numpy(visible),
-                 torch.from_numpy(labels), torch.from_numpy(depth), torch.from_numpy(classes))
+    return Batch(torch.from_numpy(images), LiftTensors.stack(tables), torch.from_numpy(columns),
+                 torch.from_numpy(place * heights + visible % heights), torch.from_numpy(labels), torch.from_numpy(weights),
+                 torch.from_numpy(depth), torch.from_numpy(classes))
 
 
 def class_weights(voxel_counts: np.ndarray) -> Tensor:
@@ -125,10 +137,10 @@ class Trainer:
             bev, depth_logits, features = self.network.bev_features(normalised, batch.tables)
             columns = self.network.occ_head.column_logits(bev, batch.columns)
             pixel_logits = self.pixel_classifier(features.flatten(0, 1))
-        logits = columns.flatten(0, 1).index_select(0, batch.visible)
+        logits = columns.flatten(0, 1).index_select(0, batch.voxels)
         return {
-            'occupancy': masked_cross_entropy(logits, batch.labels, self.weights),
-            'jaccard': soft_jaccard(logits, batch.labels),
+            'occupancy': masked_cross_entropy(logits, batch.labels, self.weights, batch.weights),
+            'jaccard': soft_jaccard(logits, batch.labels, batch.weights),
             'depth': histogram_cross_entropy(depth_logits.flatten(0, 1), batch.depth.flatten(0, 1)),
             'pixel_class': histogram_cross_entropy(pixel_logits, batch.pixel_class.flatten(0, 1)),
         }
@@ -186,7 +198,7 @@ def train(plan: TrainingPlan, files: Sequence[Path], voxel_counts: np.ndarray, f
     checkpoint = folder / 'checkpoint.pt'
     if checkpoint.is_file():
         trainer.resume(checkpoint)
-    source = batches(files, plan.batch_size, plan.seed, trainer.step, plan.steps, lambda samples: collate(trainer.row, samples))
+    source = batches(files, plan.batch_size, plan.seed, trainer.step, plan.steps, partial(collate, trainer.row))
     recent: list[dict[str, float]] = []
     began = time.monotonic()
     with tqdm(total=plan.steps, initial=trainer.step, unit='step', desc=f'training {plan.network}') as progress, \

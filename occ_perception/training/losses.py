@@ -6,25 +6,29 @@ import torch
 import torch.nn.functional as functional
 
 
-def masked_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, class_weights: torch.Tensor) -> torch.Tensor:
-    """Cross entropy over the visible voxels, weighted by class, divided by the sum of the weights.
+def masked_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, class_weights: torch.Tensor,
+                         voxel_weights: torch.Tensor) -> torch.Tensor:
+    """Cross entropy over visible voxels, weighted by class and voxel, divided by the sum of the weights.
 
-    logits (M, 18) of the voxels under the camera mask, labels (M,) int64, class_weights (18,).
+    logits (M, 18) of voxels under the camera mask, labels (M,) int64, class_weights (18,), voxel_weights (M,): how many
+    visible voxels each stands for.
     """
-    return functional.cross_entropy(logits.float(), labels, weight=class_weights)
+    weights = class_weights[labels] * voxel_weights
+    return (functional.cross_entropy(logits.float(), labels, reduction='none') * weights).sum() / weights.sum().clamp(min=1e-6)
 
 
-def soft_jaccard(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def soft_jaccard(logits: torch.Tensor, labels: torch.Tensor, voxel_weights: torch.Tensor) -> torch.Tensor:
     """1 - soft intersection over union, averaged over the classes present in labels: a smooth stand-in for mIoU.
 
-    logits (M, C) and labels (M,) int64 of the visible voxels (Rahman and Wang, Optimizing intersection-over-union, 2016).
+    logits (M, C), labels (M,) int64 and voxel_weights (M,) as above (Rahman and Wang, Optimizing intersection-over-union, 2016).
     """
     probability = logits.float().softmax(dim=1)
-    truth = functional.one_hot(labels, logits.shape[1]).to(probability.dtype)
-    present = truth.sum(dim=0) > 0
-    intersection = (probability * truth).sum(dim=0)
-    union = probability.sum(dim=0) + truth.sum(dim=0) - intersection
-    return (1 - intersection / union.clamp(min=1e-6))[present].mean()
+    zeros = probability.new_zeros(logits.shape[1])
+    hit = probability.gather(1, labels[:, None])[:, 0] * voxel_weights
+    intersection = zeros.index_add(0, labels, hit)
+    truth = zeros.index_add(0, labels, voxel_weights)
+    union = voxel_weights @ probability + truth - intersection
+    return (1 - intersection / union.clamp(min=1e-6))[truth > 0].mean()
 
 
 def histogram_cross_entropy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
