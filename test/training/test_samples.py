@@ -10,6 +10,7 @@ from occ_perception.geometry.column_lift import build_lift_tables  # noqa: E402
 from occ_perception.geometry.transforms import matrix  # noqa: E402
 from occ_perception.training.loader import batches  # noqa: E402
 from occ_perception.training.loop import Trainer, TrainingPlan, class_weights, collate  # noqa: E402
+from occ_perception.training.losses import masked_cross_entropy, soft_jaccard  # noqa: E402
 from occ_perception.training.samples import (  # noqa: E402
     TrainingSample,
     augment,
@@ -102,15 +103,37 @@ def test_batches_do_not_depend_on_where_a_run_was_stopped(tmp_path):
     np.testing.assert_array_equal(whole[3], resumed[1])
 
 
-def test_targets_of_a_batch_are_the_visible_voxels():
+def test_targets_of_a_batch_stand_for_all_visible_voxels():
     samples = [make_sample(2), make_sample(3)]
-    batch = collate(entry('scocc_sample'), samples)
-    expected = np.concatenate([s.labels[s.visible] for s in samples])
-    np.testing.assert_array_equal(batch.labels.numpy(), expected)
+    batch = collate(entry('scocc_sample'), samples, np.random.default_rng(0))
     height = 16
-    column, z = batch.columns.numpy()[batch.visible.numpy() // height], batch.visible.numpy() % height
-    labels = np.stack([s.labels for s in samples]).reshape(-1, height)
-    np.testing.assert_array_equal(labels[column, z], expected)
+    truth = np.stack([s.labels for s in samples]).reshape(-1, height)
+    visible = np.stack([s.visible for s in samples]).reshape(-1, height)
+    column, z = batch.columns.numpy()[batch.voxels.numpy() // height], batch.voxels.numpy() % height
+    labels, weights = batch.labels.numpy(), batch.weights.numpy()
+    assert visible[column, z].all()
+    assert len(set(zip(column, z, strict=True))) == len(column)
+    np.testing.assert_array_equal(truth[column, z], labels)
+    assert (labels != 17).sum() == (visible & (truth != 17)).sum()
+    assert (weights[labels != 17] == 1).all()
+    assert weights.sum() == pytest.approx(visible.sum(), rel=0.01)
+
+
+def test_losses_of_weighted_voxels_are_those_of_repeated_ones():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(6, 18), torch.tensor([0, 3, 3, 17, 17, 5])
+    repeats = torch.tensor([1, 2, 1, 4, 1, 3])
+    class_weights_ = torch.rand(18) + 0.5
+    many = logits.repeat_interleave(repeats, 0), labels.repeat_interleave(repeats)
+    ones = torch.ones(len(many[1]))
+    for few, all_ in ((masked_cross_entropy(logits, labels, class_weights_, repeats.float()),
+                       masked_cross_entropy(*many, class_weights_, ones)),
+                      (soft_jaccard(logits, labels, repeats.float()), soft_jaccard(*many, ones))):
+        torch.testing.assert_close(few, all_)
+    perfect = torch.nn.functional.one_hot(labels, 18) * 50.0
+    assert soft_jaccard(perfect, labels, torch.ones(6)) == pytest.approx(0, abs=1e-6)
+    expected = torch.nn.functional.cross_entropy(logits, labels, weight=class_weights_)
+    torch.testing.assert_close(masked_cross_entropy(logits, labels, class_weights_, torch.ones(6)), expected)
 
 
 def test_class_weights_rise_with_rarity_and_average_to_one():
@@ -122,7 +145,7 @@ def test_class_weights_rise_with_rarity_and_average_to_one():
 
 def test_training_learns_resumes_and_lifts_what_evaluation_lifts(tmp_path):
     plan = TrainingPlan('scocc_sample', steps=6, batch_size=2, warmup_steps=2)
-    batch = collate(entry('scocc_sample'), [make_sample(4), make_sample(5)])
+    batch = collate(entry('scocc_sample'), [make_sample(4), make_sample(5)], np.random.default_rng(0))
     trainer = Trainer(plan, np.ones(18), bf16=False)
     first = trainer.train_step(batch)
     for _ in range(2):
