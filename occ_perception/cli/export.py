@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--weights', type=Path, help='.safetensors or .pth file; default: the shipped weights')
     parser.add_argument('--out', type=Path, help='file to write; default: NAME.onnx in this folder')
     parser.add_argument('--lift-slots', type=int, metavar='N',
-                        help='cells that one image column may hit at one depth; default: room for upright cameras')
+                        help='cells that one image column may hit at one depth; default: room for any orientation')
     parser.add_argument('--lift-rows', type=int, nargs=3, metavar='N', help='rows of the three summing tables of the lift')
 
 
