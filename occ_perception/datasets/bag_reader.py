@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from rosbags.interfaces import ConnectionExtRosbag2
 from rosbags.rosbag2 import Reader, ReaderError
 
 SECOND = 1_000_000_000
@@ -41,15 +42,16 @@ class Bag:
         except (ReaderError, OSError, ValueError, KeyError, struct.error, AssertionError) as error:
             raise BagError(f'bag {self.path} cannot be read as a ROS 2 bag (mcap, sqlite3, or a folder with metadata.yaml): '
                            f'{error}') from error
-        foreign = {c.topic: c.ext.serialization_format for c in self._reader.connections if c.ext.serialization_format != 'cdr'}
+        details = {c.topic: c.ext for c in self._reader.connections if isinstance(c.ext, ConnectionExtRosbag2)}
+        foreign = {topic: ext.serialization_format for topic, ext in details.items() if ext.serialization_format != 'cdr'}
         if foreign:
             topic, kind = next(iter(foreign.items()))
             self.close()
             raise BagError(f'bag {self.path} holds {kind!r} messages ({topic} ...), not CDR: it was not written for ROS 2 '
                            '(Foxglove bags are such); convert it with a ROS 2 converter')
         self.topics = {connection.topic: connection.msgtype for connection in self._reader.connections}
-        self.latched = {connection.topic for connection in self._reader.connections
-                        if any(q.durability.name == 'TRANSIENT_LOCAL' for q in connection.ext.offered_qos_profiles)}
+        self.latched = {topic for topic, ext in details.items()
+                        if any(q.durability.name == 'TRANSIENT_LOCAL' for q in ext.offered_qos_profiles)}
         if not self._reader.message_count:
             self.close()
             raise BagError(f'bag {self.path} is empty')

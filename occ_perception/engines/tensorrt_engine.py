@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +58,8 @@ class TensorRtEngine:
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         self._context = self._engine.create_execution_context()
         self._stream = torch.cuda.Stream()
-        self._inputs, self._outputs = {}, {}
+        self._inputs: dict[str, Any] = {}
+        self._outputs: dict[str, Any] = {}
         for index in range(self._engine.num_io_tensors):
             name = self._engine.get_tensor_name(index)
             tensor = torch.empty(tuple(self._engine.get_tensor_shape(name)),

@@ -23,7 +23,7 @@ class TorchEngine:
         self._network = build_network(network)
         if weights is not None:
             load_weights(self._network, weights)
-        self._network.to(self._device, memory_format=torch.channels_last).eval()
+        self._network.to(self._device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         device = torch.cuda.get_device_name() if self._device.type == 'cuda' else f'CPU, {torch.get_num_threads()} threads'
         self.description = f'torch {torch.__version__}, {device}, f32' + ('' if weights else ', RANDOM WEIGHTS')
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,8 +39,8 @@ class TrainingSample:
 def save_sample(path: Path, sample: TrainingSample) -> None:
     """Write one sample, compressed; a file is there whole or not at all."""
     unfinished = path.with_suffix('.part.npz')
-    np.savez_compressed(unfinished, **{name: np.packbits(value) if name in _BITS else value
-                                       for name, value in vars(sample).items()})
+    arrays: dict[str, Any] = {name: np.packbits(value) if name in _BITS else value for name, value in vars(sample).items()}
+    np.savez_compressed(unfinished, **arrays)
     unfinished.replace(path)
 
 
@@ -89,7 +90,8 @@ def augment(sample: TrainingSample, random: np.random.Generator) -> TrainingSamp
     if random.random() < 0.5:
         noisy += random.standard_normal(noisy.shape, np.float32) * np.float32(random.uniform(0, 6))
     images = np.clip(noisy, 0, 255).astype(np.uint8)
-    return TrainingSample(images, intrinsics, ego_from_camera, *(np.ascontiguousarray(v) for v in volumes), depth, pixel_class)
+    labels, visible, lidar_hits = map(np.ascontiguousarray, volumes)
+    return TrainingSample(images, intrinsics, ego_from_camera, labels, visible, lidar_hits, depth, pixel_class)
 
 
 def depth_histogram(depth_m: np.ndarray, first_m: float, step_m: float, bins: int) -> np.ndarray:
