@@ -285,7 +285,9 @@ def build_packages(ground: Ground, progress: Progress) -> None:
                f'-DPython3_EXECUTABLE={ground.python}', f'-DPYTHON_EXECUTABLE={ground.python}', f'-DPython3_INCLUDE_DIR={include}']
     for left_over in (ground.prefix / 'build' / 'occ_perception', ground.prefix / 'share' / 'occ_perception'):
         shutil.rmtree(left_over, ignore_errors=True)
-    progress.run(command, f'If a compiler or header is missing: {APT_LINE}', env=ground.variables(), cwd=str(ROOT))
+    # Without flags of ours, colcon has make hold back while the machine is busy (-l), which can take ten times as long.
+    variables = dict(ground.variables(), MAKEFLAGS=f'-j{os.cpu_count() or 1}')
+    progress.run(command, f'If a compiler or header is missing: {APT_LINE}', env=variables, cwd=str(ROOT))
     linked = sorted(path.parent for path in (ground.prefix / 'build').glob('*/*.egg-info'))
     (ground.site_packages() / 'occ_linked_packages.pth').write_text(''.join(f'{path}\n' for path in linked))
     occ = ground.prefix / 'bin' / 'occ'
