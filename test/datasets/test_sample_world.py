@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 pytest.importorskip('embreex', reason='the sample world needs embreex')
 
@@ -161,6 +162,18 @@ def test_instances_and_flow_follow_the_objects(street: Street, frame: WorldFrame
         assert (np.abs(box) <= np.array(thing.size_m) / 2 + 0.36).all()
     assert moving >= 3
     assert not truth.flow[~marked].any()
+
+
+def test_nothing_stands_where_vehicles_drive(street: Street) -> None:
+    """Standing things, crowns of trees aside, keep out of the way of everything that drives."""
+    low = street.solids[street.solids[:, 2] < street.line.z.min() + 2.5, :2]
+    tree = cKDTree(low)
+    along = np.arange(-30, 60, 0.5)
+    for thing in street.objects:
+        if thing.moving and thing.label in (2, 4):
+            way = street.line.to_world(along, np.full_like(along, thing.track.d0))
+            clear = 0.1 if thing.label == 2 else 0.9
+            assert tree.query(way[:, :2])[0].min() > clear, thing.category
 
 
 def test_ground_lies_around_height_zero(frame: WorldFrame) -> None:

@@ -77,7 +77,8 @@ def furnish_zone(plan: Plan, surface: Surface, side: int, s: tuple[float, float]
             else:
                 plan.put(plan.model(people.pedestrian, variants=22), x, place, rng.uniform(0, 6.28), height)
         if rng.random() < 0.45:
-            plan.stand(plan.model(furniture.hedge, last - first, plan.leaves), (s[0] + s[1]) / 2, side * (d[0] + 0.5), 0.0, height)
+            hedge = plan.model(furniture.hedge, last - first, plan.leaves)
+            plan.stand(hedge, (s[0] + s[1]) / 2, side * (d[0] + 0.5), np.pi / 2, height)
     elif surface.label == SIDEWALK:
         for x in np.arange(first, last, 2.8):
             place = side * rng.uniform(d[0] + 0.3, d[1] - 0.6)
@@ -113,7 +114,7 @@ def close_block(plan: Plan, side: int, s: tuple[float, float], front: float) -> 
     elif kind == 'fence':
         plan.stand(plan.model(buildings.fence, length), middle, side * (front + 0.1), turn)
     else:
-        plan.stand(plan.model(furniture.hedge, length, plan.leaves), middle, side * (front + 0.6), 0.0, 0.1)
+        plan.stand(plan.model(furniture.hedge, length, plan.leaves), middle, side * (front + 0.6), turn, 0.1)
     for x in np.arange(s[0] + 1.5, s[1], 4.0):
         leaves = 'needles' if rng.random() < 0.3 else plan.leaves
         plan.stand(

@@ -83,14 +83,14 @@ def fill_curb_lane(plan: Plan, section: Section, side: int, start: float, end: f
                 plan.put(
                     plan.model(vehicles.construction_vehicle, ''),
                     s + length / 2,
-                    d - towards_road * 0.1,
+                    d - towards_road * 0.3,
                     rng.normal(0, 0.08) + heading,
                 )
                 for x in np.arange(s + 0.6, s + length, rng.uniform(1.4, 2.2)):
                     plan.put(
                         plan.model(furniture.cone, variants=5),
                         x,
-                        d + towards_road * (1.55 + rng.normal(0, 0.05)),
+                        d + towards_road * (1.40 + rng.normal(0, 0.05)),
                         rng.uniform(0, 1.5),
                     )
                 used = length + 0.6
