@@ -23,7 +23,7 @@ from occ_perception.catalogue import NETWORKS
 from occ_perception.nodes import qos
 from occ_perception.nodes.conversions import camera_info_message, header, image_message, stamp_ns
 from occ_perception.nodes.exchange import CameraFrame, Exchange, Lazy
-from occ_perception.nodes.health import OK, STEADY, WARN, Health, published_topics
+from occ_perception.nodes.health import OK, STEADY, WARN, Health, TimeFlow, published_topics
 from occ_perception.nodes.parameters import Parameter, declare
 from occ_perception.nodes.running import run_node
 from occ_perception.runtime.intake.calibration import CalibrationError, intrinsics_of, rotation_is_sound
@@ -78,6 +78,7 @@ class CamerasNode(Node):
         self._pool = ThreadPoolExecutor(values['decode_threads'], thread_name_prefix='decode')
         self._health = Health(self, self._describe, clock)
         self._cameras = [self._subscribe(name) for name in values['cameras']]
+        self._flow = TimeFlow(clock or self.get_clock())
         self._silence = self.create_timer(SILENCE_S, self._report_silence, clock=STEADY)
         self.get_logger().info(f'{len(self._cameras)} cameras for {values["network"]}: '
                                + ', '.join(camera.image_topic for camera in self._cameras))
@@ -169,7 +170,7 @@ class CamerasNode(Node):
 
     def _report_silence(self) -> None:
         silent = [camera for camera in self._cameras if not camera.heard]
-        if silent:
+        if self._flow.passed(SILENCE_S / 2) and silent:
             there = published_topics(self, 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
             topics = ', '.join(camera.image_topic for camera in silent)
             self._health.tell('cameras', 'silent', f'nothing on {topics} for {SILENCE_S:g} s; picture topics that somebody '

@@ -26,6 +26,9 @@ from occ_perception.nodes.serving import PredictorLike
 from occ_perception.nodes.system import NodeSpec
 from occ_perception.nodes.views import ViewsNode
 
+DRAIN_S = 30.0
+"""Longest wait for the last grids when the bag has been played."""
+
 
 class Composition:
     """The nodes of a system, made and spun; `nodes` by name."""
@@ -74,7 +77,7 @@ class Composition:
         until = time.monotonic() + timeout_s
         while not stop.is_set() and time.monotonic() < until:
             tally = self.tally()
-            if tally.published + sum(tally.dropped.values()) >= tally.due:
+            if tally is None or tally.published + sum(tally.dropped.values()) >= tally.due:
                 return
             stop.wait(0.05)
 
@@ -102,6 +105,8 @@ def run_composed(specs: Sequence[NodeSpec], namespace: str = '', log_level: str 
                 finished = system.finished
                 while not stop.wait(0.1) and not (finished is not None and finished.is_set()):
                     pass
+                if finished is not None:
+                    system.drain(DRAIN_S, stop)
             finally:
                 system.close()
             return True, None if finished is None else system.tally()

@@ -14,6 +14,7 @@ from rclpy.node import Node
 from occ_perception.nodes import qos
 
 LOG_PERIOD_S = 5.0
+LONGEST_FLOW_S = 1000.0
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 """For timers that must not stand still with simulated time."""
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -75,6 +76,19 @@ class Health:
         array = DiagnosticArray(status=[status])
         array.header.stamp = self._clock.now().to_msg()
         self._publisher.publish(array)
+
+
+class TimeFlow:
+    """Tells silence from a clock that stands still: a paused replay sends nothing, and nothing is wrong."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last_ns = clock.now().nanoseconds
+
+    def passed(self, seconds: float) -> bool:
+        """Whether at least so many seconds passed on the clock since the last call, without having just begun or jumped."""
+        last_ns, self._last_ns = self._last_ns, self._clock.now().nanoseconds
+        return last_ns > 0 and seconds * 1e9 <= self._last_ns - last_ns < LONGEST_FLOW_S * 1e9
 
 
 def published_topics(node: Node, *types: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from functools import partial
 from typing import Any
 
@@ -20,14 +19,15 @@ from sensor_msgs.msg import PointCloud2
 from occ_perception.nodes import qos
 from occ_perception.nodes.conversions import SWEEP_FIELDS, cloud_message, header, stamp_ns
 from occ_perception.nodes.exchange import Exchange, Lazy, Sweep
-from occ_perception.nodes.health import OK, STEADY, Health, published_topics
+from occ_perception.nodes.health import OK, STEADY, Health, TimeFlow, published_topics
 from occ_perception.nodes.parameters import Parameter, declare
-from occ_perception.nodes.poses import PoseError, Poses, TransformFeed
+from occ_perception.nodes.poses import Patience, PoseError, Poses, TransformFeed
 from occ_perception.nodes.running import run_node
 from occ_perception.runtime.intake.sweeps import CloudError, SweepHistory, points_from_cloud, time_span, to_ego
 
 SILENCE_S = 5.0
 SECOND = 1_000_000_000
+NO_POINTS = np.zeros((0, 5), np.float32)
 
 PARAMETERS = (
     Parameter('points_topic', 'LIDAR_TOP/points', 'sensor_msgs/PointCloud2 of the LiDAR'),
@@ -50,6 +50,7 @@ class LidarNode(Node):
         if feed is None:
             feed = self._own_feed = TransformFeed('lidar', self.get_namespace(), self.context,
                                                   self.get_parameter('use_sim_time').value)
+        self._clock = feed.clock
         self._poses = Poses(feed.buffer, values['fixed_frame'], values['base_frame'])
         self._timeout_s: float = values['tf_timeout']
         self._history = SweepHistory(round(values['window'] * SECOND))
@@ -62,18 +63,15 @@ class LidarNode(Node):
         self._worker.start()
         self.create_subscription(PointCloud2, self._topic, self._on_cloud, qos.SENSOR,
                                  qos_overriding_options=QoSOverridingOptions.with_default_policies())
+        self._flow = TimeFlow(feed.clock)
         self._silence = self.create_timer(SILENCE_S, self._report_silence, clock=STEADY)
         self.get_logger().info(f'LiDAR on {self._topic}, moved in {values["fixed_frame"]}')
 
     def _on_cloud(self, cloud: PointCloud2) -> None:
         self._heard = True
         stamp = stamp_ns(cloud.header.stamp)
-        try:
-            if cloud.width * cloud.height == 0:
-                raise CloudError(f'{self._topic}: empty cloud (0 points)')
-        except CloudError as error:
-            self._health.problem('sweeps', 'bad_cloud', str(error))
-            return
+        if cloud.width * cloud.height == 0:
+            self._health.problem('sweeps', 'empty_cloud', f'{self._topic}: empty cloud (0 points); its stamp is used all the same')
         sweep = Sweep(stamp, Lazy(partial(self._move, cloud, stamp)))
         if self._publisher.get_subscription_count() or self._history.window_ns:
             try:
@@ -85,15 +83,17 @@ class LidarNode(Node):
 
     def _move(self, cloud: PointCloud2, stamp: int) -> np.ndarray:
         """Points of one cloud in the ego frame at its stamp; raises CloudError or PoseError, which are counted here."""
+        if cloud.width * cloud.height == 0:
+            return NO_POINTS
         try:
             points, left_out = points_from_cloud(cloud, stamp, self._topic)
-            until = time.monotonic() + self._timeout_s
+            patience = Patience(self._clock, self._timeout_s)
             first_s, last_s = time_span(points)
-            mount = self._poses.ego_from_sensor(cloud.header.frame_id, stamp, until)
-            reference = self._poses.fixed_from_ego(stamp, until)
+            mount = self._poses.ego_from_sensor(cloud.header.frame_id, stamp, patience)
+            reference = self._poses.fixed_from_ego(stamp, patience)
             moving = last_s - first_s > 1e-6
-            first = self._poses.fixed_from_ego(stamp + round(first_s * SECOND), until) if moving else reference
-            last = self._poses.fixed_from_ego(stamp + round(last_s * SECOND), until) if moving else reference
+            first = self._poses.fixed_from_ego(stamp + round(first_s * SECOND), patience) if moving else reference
+            last = self._poses.fixed_from_ego(stamp + round(last_s * SECOND), patience) if moving else reference
         except CloudError as error:
             self._health.problem('sweeps', 'bad_cloud', str(error))
             raise
@@ -111,12 +111,12 @@ class LidarNode(Node):
             try:
                 points = sweep.points.result()
             except (CloudError, PoseError):
-                continue
+                points = NO_POINTS  # the stamp still serves as a reference for the cameras
             if self.context.ok() and self._publisher.get_subscription_count():
                 self._publisher.publish(cloud_message(points, SWEEP_FIELDS, header(sweep.stamp_ns, self._poses.base_frame)))
 
     def _report_silence(self) -> None:
-        if not self._heard:
+        if self._flow.passed(SILENCE_S / 2) and not self._heard:
             self._health.tell('sweeps', 'silent', f'nothing on {self._topic} for {SILENCE_S:g} s; PointCloud2 topics that somebody '
                               f'publishes: {published_topics(self, "sensor_msgs/msg/PointCloud2")}')
         self._heard = False

@@ -37,7 +37,7 @@ from occ_perception.nodes.health import ERROR, OK, WARN, Health
 from occ_perception.nodes.parameters import Parameter, declare
 from occ_perception.nodes.poses import Poses, TransformFeed
 from occ_perception.nodes.running import Spinner, run_node, side_node
-from occ_perception.nodes.serving import PredictorLike, Served, Serving
+from occ_perception.nodes.serving import PredictorLike, Served, Serving, blank_frame
 from occ_perception.runtime.intake.assembly import LIDAR, AssemblyRules, CameraRule
 from occ_perception.runtime.intake.calibration import intrinsics_of
 from occ_perception.runtime.intake.decode import decode_raw
@@ -80,7 +80,10 @@ def make_predictor(network: str, backend: str, weights: str) -> PredictorLike:
     """The real Predictor; imported only when a network is loaded."""
     from occ_perception.runtime.predictor import Predictor
 
-    return Predictor(network, backend, weights or None)
+    predictor = Predictor(network, backend, weights or None)
+    predictor.predict(blank_frame(predictor.entry))  # the first run of an engine takes much longer than the next ones
+    predictor.reset()
+    return predictor
 
 
 class OccupancyNode(LifecycleNode):
@@ -136,7 +139,7 @@ class OccupancyNode(LifecycleNode):
         """Load the network and make the publishers."""
         values = self._values
         poses = Poses(self._feed.buffer, values['fixed_frame'], values['base_frame'])
-        serving = Serving(self._rules(values), poses, self._deliver, self._health, lambda: self._feed.clock.now().nanoseconds,
+        serving = Serving(self._rules(values), poses, self._deliver, self._health, self._feed.clock,
                           values['tf_timeout'], values['use_points'], values['backlog'], self._jumped_back)
         began = time.monotonic()
         try:
@@ -285,7 +288,7 @@ class OccupancyNode(LifecycleNode):
         self._before = now, tally.published
         values: dict[str, object] = {
             'network': self._network, 'due': tally.due, 'published': tally.published, 'dropped': sum(tally.dropped.values()),
-            'rate_hz': f'{rate:.2f}', 'last_settled_ns': tally.last_settled_ns}
+            'rate_hz': f'{rate:.2f}', 'settled_until_ns': tally.settled_until_ns}
         values |= {f'dropped.{reason}': count for reason, count in tally.dropped.items() if count}
         values |= {f'{stream}.{fate}': count for stream, counts in tally.frames.items() for fate, count in counts.items()}
         if not tally.processing_ms:

@@ -49,8 +49,8 @@ PARAMETERS = (
     Parameter('wait_timeout', 600.0, 'longest wait for a network to serve [s]', low=0.0, high=1e5),
     Parameter('lockstep', False, 'hold back until the grid of each due reference has come'),
     Parameter('lockstep_timeout', 120.0, 'longest wait for one grid [s]', low=0.1, high=1e5),
-    Parameter('horizon', 0.35, 'what was recorded so long after a due reference is still sent before its grid [s]; must be '
-              "longer than the occupancy node's deadline", low=0.0, high=10.0),
+    Parameter('horizon', 0.25, 'what was recorded so long after a due reference is still sent before its grid [s]: the pictures '
+              'and transforms that belong to it', low=0.0, high=10.0),
     Parameter('reference_topic', 'LIDAR_TOP/points', 'topic that anchors sets'),
     Parameter('max_rate', 5.0, 'max_rate of the occupancy node: tells which references are due', low=0.0, high=100.0),
 )
@@ -80,6 +80,7 @@ class PlayerNode(Node):
         self._changed = threading.Condition()
         self._serving = False
         self._outstanding: deque[int] = deque()
+        self._newest_ns = 0
         self._paused_s = 0.0
         self._publishers_by_topic = self._advertise()
         self._clock_publisher = self.create_publisher(Clock, '/clock', qos.CLOCK) if self._values['clock'] else None
@@ -121,13 +122,13 @@ class PlayerNode(Node):
         for status in message.status:
             if status.name.endswith('occupancy: status'):
                 for pair in status.values:
-                    if pair.key == 'last_settled_ns':
+                    if pair.key == 'settled_until_ns':
                         self._settled(int(pair.value))
 
     def _settled(self, reference_ns: int) -> None:
-        """Nothing at or before this reference is waited for any more."""
+        """Nothing at or before this reference is waited for any more; what belongs to an earlier round of a loop is passed over."""
         with self._changed:
-            while self._outstanding and self._outstanding[0] <= reference_ns:
+            while reference_ns <= self._newest_ns and self._outstanding and self._outstanding[0] <= reference_ns:
                 self._outstanding.popleft()
             self._changed.notify_all()
 
@@ -192,7 +193,7 @@ class PlayerNode(Node):
         reference = '/' + values['reference_topic'].lstrip('/')
         recorded: dict[int, int] = {}
         step_ns = round(SECOND / values['clock_rate'])
-        self._paused_s = 0.0
+        self._paused_s, self._newest_ns = 0.0, 0
         self._outstanding.clear()
         origin, next_clock, now = time.monotonic(), begin, begin
         for message in self._bag.messages(set(self._publishers_by_topic), begin, end):
@@ -205,7 +206,7 @@ class PlayerNode(Node):
             if not self._reach(message.recorded_ns, begin, origin, recorded):
                 return
             if values['lockstep'] and message.topic == reference:
-                stamp = header_stamp_ns(message.data)
+                stamp = self._newest_ns = header_stamp_ns(message.data)
                 if thinner.due(stamp):
                     recorded[stamp] = message.recorded_ns
                     with self._changed:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
+from rclpy.clock import Clock
 from rclpy.context import Context
 from rclpy.parameter import Parameter
 from rclpy.time import Time
@@ -14,6 +16,7 @@ from occ_perception.nodes.conversions import transform_matrix
 from occ_perception.nodes.running import Spinner, side_node
 
 POLL_S = 0.002
+SECOND = 1_000_000_000
 
 
 class PoseError(Exception):
@@ -38,6 +41,24 @@ class TransformFeed:
         self._spinner.close()
 
 
+class Patience:
+    """How long to wait for transforms: so many seconds of ROS time, and of this computer's if a second limit is given.
+
+    In a replay ROS time stands still while the bag is paused, and transforms may still come when it goes on.
+    """
+
+    def __init__(self, clock: Clock, timeout_s: float, wall_timeout_s: float = math.inf) -> None:
+        self._clock = clock
+        self._began_ns = clock.now().nanoseconds
+        self._timeout_ns = round(timeout_s * SECOND)
+        self._until = time.monotonic() + wall_timeout_s
+
+    def over(self) -> bool:
+        """Whether the wait has ended; a jump of time ends it, too."""
+        waited_ns = self._clock.now().nanoseconds - self._began_ns
+        return not 0 <= waited_ns < self._timeout_ns or time.monotonic() >= self._until
+
+
 class Poses:
     """Poses of one vehicle: base_frame moves in fixed_frame, sensors sit on base_frame."""
 
@@ -46,21 +67,21 @@ class Poses:
         self.fixed_frame = fixed_frame
         self.base_frame = base_frame
 
-    def fixed_from_ego(self, stamp_ns: int, until: float) -> np.ndarray:
-        """(4, 4) ego pose at a stamp; waits until time.monotonic() == until. Raises PoseError."""
-        return self._lookup(self.fixed_frame, self.base_frame, stamp_ns, until, 'fixed_frame')
+    def fixed_from_ego(self, stamp_ns: int, patience: Patience) -> np.ndarray:
+        """(4, 4) ego pose at a stamp, waited for with patience. Raises PoseError."""
+        return self._lookup(self.fixed_frame, self.base_frame, stamp_ns, patience, 'fixed_frame')
 
-    def ego_from_sensor(self, frame_id: str, stamp_ns: int, until: float) -> np.ndarray:
-        """(4, 4) mounting pose of a sensor at a stamp; waits until time.monotonic() == until. Raises PoseError."""
-        return self._lookup(self.base_frame, frame_id, stamp_ns, until, 'base_frame')
+    def ego_from_sensor(self, frame_id: str, stamp_ns: int, patience: Patience) -> np.ndarray:
+        """(4, 4) mounting pose of a sensor at a stamp, waited for with patience. Raises PoseError."""
+        return self._lookup(self.base_frame, frame_id, stamp_ns, patience, 'base_frame')
 
-    def _lookup(self, target: str, source: str, stamp_ns: int, until: float, parameter: str) -> np.ndarray:
+    def _lookup(self, target: str, source: str, stamp_ns: int, patience: Patience, parameter: str) -> np.ndarray:
         when = Time(nanoseconds=stamp_ns)
         while True:
             try:
                 return transform_matrix(self.buffer.lookup_transform(target, source, when).transform)
             except TransformException as error:
-                if time.monotonic() >= until:
+                if patience.over():
                     raise PoseError(f'no transform {target} <- {source} at {stamp_ns / 1e9:.3f} s: {error} '
                                     f'(is {target!r} right? it is the parameter {parameter})') from error
             except ValueError as error:

@@ -12,12 +12,12 @@ def _profile(depth: int, reliable: bool, latched: bool = False) -> QoSProfile:
         durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE)
 
 
-SENSOR = _profile(5, reliable=False)
-"""Sensor streams, in and between the nodes: the newest counts, a lost one is not sent again."""
-CALIBRATION = _profile(5, reliable=False)
+SENSOR = _profile(10, reliable=False)
+"""Sensor streams, in and between the nodes: a lost one is not sent again; the depth bridges half a second without the CPU."""
+CALIBRATION = _profile(10, reliable=False)
 """CameraInfo beside the images."""
-OUTPUT = _profile(1, reliable=True)
-"""Grids, instances, timings, what planners and people look at."""
+OUTPUT = _profile(5, reliable=True)
+"""Grids, instances, timings, what planners and people look at; the depth lets a reader fall behind for a moment."""
 LATCHED = _profile(1, reliable=True, latched=True)
 """Label info and the 2D grid: whoever joins later gets the last one (Nav2's StaticLayer asks for it)."""
 DIAGNOSTICS = _profile(10, reliable=True)

@@ -12,16 +12,19 @@ from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
+from rclpy.clock import Clock
 
 from occ_perception.catalogue import NetworkEntry
 from occ_perception.nodes.exchange import CameraFrame, Sweep
 from occ_perception.nodes.health import Health
-from occ_perception.nodes.poses import PoseError, Poses
+from occ_perception.nodes.poses import Patience, PoseError, Poses
 from occ_perception.runtime.frames import CameraImage, OccupancyPrediction, SensorFrame
 from occ_perception.runtime.intake.assembly import LIDAR, TOO_FEW_CAMERAS, AssembledSet, Assembler, AssemblyRules
 
 POLL_S = 0.01
 IDLE_S = 0.5
+TF_WALL_TIMEOUT_S, SET_WALL_TIMEOUT_S = 2.0, 3.0
+"""Longest wait for transforms, and for the pictures of a set, while ROS time stands still; longer ones by parameter."""
 BUSY = 'busy'
 NO_POSE = 'no_pose'
 PREDICTION_ERROR = 'prediction_error'
@@ -50,31 +53,34 @@ class Served:
 
 @dataclass
 class Tally:
-    """What became of the due references so far; times in milliseconds."""
+    """What became of the due references so far; times in milliseconds.
+
+    settled_until_ns: every reference up to this stamp has its grid, or never will; 0 before the first.
+    """
 
     due: int
     published: int
     dropped: Counter[str]
     frames: dict[str, Counter[str]]
     processing_ms: list[float]
-    last_settled_ns: int
+    settled_until_ns: int
 
 
 class Serving:
     """Frames in (from any thread), predictions out (from the worker thread, through `deliver`).
 
-    now_ns: the clock that deadlines are told by. backlog: complete sets that may wait while the network is busy. Every due
+    clock: tells deadlines. backlog: complete sets that may wait while the network is busy. Every due
     reference ends in exactly one of `published` and `dropped`.
     """
 
     def __init__(self, rules: AssemblyRules, poses: Poses, deliver: Callable[[Served], None], health: Health,
-                 now_ns: Callable[[], int], tf_timeout_s: float, use_points: bool = False, backlog: int = 1,
+                 clock: Clock, tf_timeout_s: float, use_points: bool = False, backlog: int = 1,
                  jumped_back: Callable[[], None] = lambda: None) -> None:
         self._assembler = Assembler(rules)
         self._poses = poses
         self._deliver = deliver
         self._health = health
-        self._now_ns = now_ns
+        self._clock = clock
         self._tf_timeout_s = tf_timeout_s
         self._use_points = use_points
         self._backlog = backlog
@@ -86,9 +92,10 @@ class Serving:
         self._dropped: Counter[str] = Counter()
         self._published = 0
         self._processing_ms: deque[float] = deque(maxlen=DURATIONS_KEPT)
-        self._last_settled_ns = 0
+        self._served_ns: int | None = None
         self._memory_resets = 0
         self._jumps_seen = 0
+        self._oldest: tuple[int | None, float] = (None, 0.0)
 
     def load(self, make: Callable[[], PredictorLike]) -> NetworkEntry:
         """Make a predictor in a worker thread of its own and serve it from then on; the present one serves until then.
@@ -133,6 +140,9 @@ class Serving:
         with self._condition:
             self._assembler.change_rules(rules)
 
+    def _now_ns(self) -> int:
+        return self._clock.now().nanoseconds
+
     def take_camera(self, frame: CameraFrame) -> None:
         """Take one picture; it is decoded now only if a set may want it."""
         with self._condition:
@@ -160,7 +170,12 @@ class Serving:
             assembler = self._assembler
             return Tally(assembler.due, self._published, assembler.dropped + self._dropped,
                          {name: Counter(counts) for name, counts in assembler.frames.items()}, list(self._processing_ms),
-                         self._last_settled_ns)
+                         self._settled_until_ns())
+
+    def _settled_until_ns(self) -> int:
+        under_way = [stamp for stamp in (self._assembler.oldest_ns, self._served_ns) if stamp is not None]
+        under_way += [made.stamp_ns for made in self._ready]
+        return min(under_way) - 1 if under_way else self._assembler.newest_ns or 0
 
     def _run(self, make: Callable[[], PredictorLike], ready: Future) -> None:
         try:
@@ -181,6 +196,8 @@ class Serving:
                 forgotten = self._assembler.resets, self._memory_resets
                 predictor.reset()
             self._serve(predictor, made)
+            with self._condition:
+                self._served_ns = None
 
     def _next(self, me: threading.Thread) -> AssembledSet | None:
         """The next complete set, waited for; sets beyond the backlog count as dropped. None when the worker must end."""
@@ -188,7 +205,7 @@ class Serving:
         with self._condition:
             while self._worker is me:
                 before = assembler.dropped.copy()
-                self._ready += assembler.poll(self._now_ns())
+                self._ready += assembler.poll(self._now_ns(), self._waited_too_long())
                 for reason in assembler.dropped - before:
                     self._health.tell('sets', reason, 'set dropped before it was complete')
                 if assembler.jumps != self._jumps_seen:
@@ -199,14 +216,23 @@ class Serving:
                     self._dropped[BUSY] += 1
                     self._health.tell('sets', BUSY, 'set dropped: the network is slower than sets come; lower max_rate')
                 if self._ready:
-                    return self._ready.popleft()
+                    made = self._ready.popleft()
+                    self._served_ns = made.stamp_ns
+                    return made
                 self._condition.wait(POLL_S if assembler.pending else IDLE_S)
         return None
 
-    def _drop(self, stamp_ns: int, reason: str, message: str) -> None:
+    def _waited_too_long(self) -> bool:
+        """Whether the oldest reference has waited so long by this computer's clock that ROS time seems to stand still."""
+        oldest = self._assembler.oldest_ns
+        if oldest != self._oldest[0]:
+            self._oldest = oldest, time.monotonic()
+        limit_s = max(SET_WALL_TIMEOUT_S, 2e-9 * self._assembler.rules.deadline_ns)
+        return oldest is not None and time.monotonic() - self._oldest[1] > limit_s
+
+    def _drop(self, reason: str, message: str) -> None:
         with self._condition:
             self._dropped[reason] += 1
-            self._last_settled_ns = stamp_ns
         self._health.tell('sets', reason, message)
 
     def _serve(self, predictor: PredictorLike, made: AssembledSet) -> None:
@@ -216,39 +242,38 @@ class Serving:
         try:
             frame = self._frame(made, marks)
             if len(frame.cameras) < self._assembler.rules.min_cameras:
-                self._drop(made.stamp_ns, TOO_FEW_CAMERAS, f'set at {made.stamp_ns / 1e9:.3f} s has {len(frame.cameras)} usable '
+                self._drop(TOO_FEW_CAMERAS, f'set at {made.stamp_ns / 1e9:.3f} s has {len(frame.cameras)} usable '
                            f'cameras, min_cameras is {self._assembler.rules.min_cameras}')
                 return
             prediction = predictor.predict(frame)
         except PoseError as error:
-            self._drop(made.stamp_ns, NO_POSE, f'set dropped: {error}')
+            self._drop(NO_POSE, f'set dropped: {error}')
             return
         except Exception as error:
-            self._drop(made.stamp_ns, PREDICTION_ERROR, f'set at {made.stamp_ns / 1e9:.3f} s: {type(error).__name__}: {error}')
+            self._drop(PREDICTION_ERROR, f'set at {made.stamp_ns / 1e9:.3f} s: {type(error).__name__}: {error}')
             return
         stages = {name: 1e3 * (after - before) for (_, before), (name, after) in pairwise(marks)}
         stages.update(prediction.timings_ms)
         try:
             self._deliver(Served(prediction, stages))
         except Exception as error:
-            self._drop(made.stamp_ns, 'publish_error', f'set at {made.stamp_ns / 1e9:.3f} s: {type(error).__name__}: {error}')
+            self._drop('publish_error', f'set at {made.stamp_ns / 1e9:.3f} s: {type(error).__name__}: {error}')
             return
         with self._condition:
             self._published += 1
             self._processing_ms.append(1e3 * (time.perf_counter() - marks[0][1]))
-            self._last_settled_ns = made.stamp_ns
 
     def _frame(self, made: AssembledSet, marks: list[tuple[str, float]]) -> SensorFrame:
         """SensorFrame of a set: poses from tf, decoded pictures; cameras that lack one are left out. Raises PoseError."""
         for reading in made.cameras.values():
             reading.item.picture.start()
-        until = time.monotonic() + self._tf_timeout_s
-        fixed_from_ego = self._poses.fixed_from_ego(made.stamp_ns, until)
+        patience = Patience(self._clock, self._tf_timeout_s, max(2 * self._tf_timeout_s, TF_WALL_TIMEOUT_S))
+        fixed_from_ego = self._poses.fixed_from_ego(made.stamp_ns, patience)
         placed: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for name, reading in made.cameras.items():
             try:
-                placed[name] = (self._poses.ego_from_sensor(reading.item.frame_id, reading.stamp_ns, until),
-                                self._poses.fixed_from_ego(reading.stamp_ns, until))
+                placed[name] = (self._poses.ego_from_sensor(reading.item.frame_id, reading.stamp_ns, patience),
+                                self._poses.fixed_from_ego(reading.stamp_ns, patience))
             except PoseError as error:
                 self._health.problem(name, NO_POSE, f'{name} left out of a set: {error}')
         marks.append(('poses', time.perf_counter()))
@@ -270,7 +295,19 @@ class Serving:
         if not isinstance(item, Sweep):
             return None
         try:
-            return item.points.result()
+            points = item.points.result()
+            return points if len(points) else None
         except Exception:  # counted and told by the node that moves the points
             self._health.count('sweeps', 'left_out')
             return None
+
+
+def blank_frame(entry: NetworkEntry) -> SensorFrame:
+    """A frame of black pictures at network size, all cameras at the origin: to warm up an engine."""
+    height, width = entry.preprocessing.input_height, entry.preprocessing.input_width
+    intrinsics = np.array([[width / 2, 0, width / 2], [0, width / 2, height / 2], [0, 0, 1]])
+    ego_from_camera = np.eye(4)
+    ego_from_camera[:3, :3] = [[0, 0, 1], [-1, 0, 0], [0, -1, 0]]
+    picture = np.zeros((height, width, 3), np.uint8)
+    cameras = {name: CameraImage(name, 0, picture, intrinsics, ego_from_camera, np.eye(4)) for name in entry.cameras}
+    return SensorFrame(0, np.eye(4), cameras)

@@ -11,10 +11,8 @@ from occ_perception.datasets.dialects import Sources, detect, live_sources
 MAX_RATE_HZ = {'flashocc-r50-M0': 2.0, 'scocc-r50': 2.0, 'scocc_sample': 5.0}
 """Sets per second that each network is asked for by default."""
 DEFAULT_MAX_RATE_HZ = 5.0
-REPLAY_BACKLOG, REPLAY_DEADLINE_S = 4, 0.2
+REPLAY_BACKLOG, REPLAY_DEADLINE_S, REPLAY_TF_TIMEOUT_S = 5, 0.5, 0.5
 """In a replay a late grid is better than none or one with a camera less."""
-LOCKSTEP_HORIZON_S = REPLAY_DEADLINE_S + 0.15
-"""The player must go on beyond a set's deadline, or the set would wait for a lost picture and the player for the set."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def nodes(network: str, sources: Sources, backend: str = 'auto', weights: str = 
         cameras[f'{camera.name}.transport'] = camera.transport
         occupancy[f'{camera.name}.offset'] = camera.offset_s
     if replay is not None:
-        occupancy |= {'backlog': REPLAY_BACKLOG, 'deadline': REPLAY_DEADLINE_S}
+        occupancy |= {'backlog': REPLAY_BACKLOG, 'deadline': REPLAY_DEADLINE_S, 'tf_timeout': REPLAY_TF_TIMEOUT_S}
     specs = [NodeSpec('cameras', cameras)]
     if sources.points_topic:
         specs.append(NodeSpec('lidar', {**sim_time, **frames, 'points_topic': sources.points_topic}))
@@ -71,5 +69,6 @@ def nodes(network: str, sources: Sources, backend: str = 'auto', weights: str = 
         specs.append(NodeSpec('player', {
             'bag': replay.bag, 'rate': float(replay.rate), 'loop': replay.loop, 'lockstep': replay.lockstep,
             'start_offset': float(replay.start_offset_s), 'duration': float(replay.duration_s),
-            'clock': bool(sim_time['use_sim_time']), 'reference_topic': reference, 'max_rate': max_rate, 'horizon': LOCKSTEP_HORIZON_S}))
+            'clock': bool(sim_time['use_sim_time']),
+            'reference_topic': reference, 'max_rate': max_rate}))
     return tuple(specs)

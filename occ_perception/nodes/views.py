@@ -28,7 +28,7 @@ from occ_perception.geometry.voxel_grid import VoxelGridSpec
 from occ_perception.labels import OCC3D
 from occ_perception.nodes import qos
 from occ_perception.nodes.conversions import byte_array, cloud_message, grid_spec_of, labels_of
-from occ_perception.nodes.health import OK, Health
+from occ_perception.nodes.health import OK, STEADY, Health
 from occ_perception.nodes.parameters import Parameter, declare
 from occ_perception.nodes.running import run_node
 from occ_perception.runtime.planner_views import clearing_points, obstacle_points, occupancy_grid, occupied_points
@@ -69,7 +69,8 @@ class ViewsNode(Node):
         self._drawn: set[int] = set()
         self._inputs: dict[str, Subscription] = {}
         self.create_subscription(LabelInfo, 'occ/label_info', self._on_label_info, qos.LATCHED)
-        self._look = self.create_timer(LOOK_PERIOD_S, self._follow_demand)
+        self._look = self.create_timer(LOOK_PERIOD_S, self._follow_demand, clock=STEADY)
+        self.get_logger().info('views are made while somebody subscribes to them')
 
     def _changed(self, values: dict[str, Any]) -> str:
         if values['obstacle_max_height'] <= values['obstacle_min_height']:

@@ -269,3 +269,15 @@ def test_bad_rules_are_refused(changes: dict, word: str) -> None:
 def test_unknown_stream_is_refused() -> None:
     with pytest.raises(ValueError, match="stream 'rear'"):
         Assembler(rules()).add('rear', 0, None, 0)
+
+
+def test_a_clock_that_stands_still_can_be_overruled() -> None:
+    assembler = Assembler(rules())
+    for stamp in (SECOND, SECOND + 200 * MS):
+        assembler.add('lidar', stamp, None, 0)
+    assembler.add('front', SECOND, None, 0)
+    assembler.add('front', SECOND + 200 * MS, None, 0)
+    assert assembler.poll(0) == []
+    assert assembler.oldest_ns == SECOND
+    assert [s.stamp_ns for s in assembler.poll(0, overdue=True)] == [SECOND]
+    assert assembler.oldest_ns == SECOND + 200 * MS

@@ -268,18 +268,32 @@ class Assembler:
             references.append(self._thinner.next_due_ns + self._thinner.slack_ns)
         return any(abs(stamp_ns - rule.offset_ns - reference) <= rule.tolerance_ns for reference in references)
 
-    def poll(self, now_ns: int) -> list[AssembledSet]:
-        """Sets that are complete, or whose deadline has passed, at now_ns; oldest reference first."""
+    @property
+    def oldest_ns(self) -> int | None:
+        """Stamp of the reference that has waited longest; None when none waits."""
+        return self._pending[0].reading.stamp_ns if self._pending else None
+
+    @property
+    def newest_ns(self) -> int | None:
+        """Stamp of the newest reference, due or not; None before the first."""
+        return self._last_reference_ns
+
+    def poll(self, now_ns: int, overdue: bool = False) -> list[AssembledSet]:
+        """Sets that are complete, or whose deadline has passed, at now_ns; oldest reference first.
+
+        overdue: the oldest has waited long enough, whatever now_ns says (a clock may stand still).
+        """
         sets = []
         while self._pending:
             head = self._pending[0]
             head.arrived_ns = min(head.arrived_ns, now_ns)
-            overdue = now_ns - head.arrived_ns >= self.rules.deadline_ns
+            overdue = overdue or now_ns - head.arrived_ns >= self.rules.deadline_ns
             choices = {name: self._choose(camera, head.reading.stamp_ns) for name, camera in self._cameras.items()}
             if not overdue and not all(settled for _, settled, _ in choices.values()):
                 break
             self._pending.popleft()
             made = self._emit(head.reading, choices)
+            overdue = False
             if len(made.cameras) < self.rules.min_cameras:
                 self.dropped[TOO_FEW_CAMERAS] += 1
             else:
@@ -332,8 +346,8 @@ class Assembler:
         """Let go of frames that no waiting or coming reference can want, and of the oldest beyond the capacity."""
         counts, rule = self.frames[camera.rule.name], camera.rule
         earliest = self._pending[0].reading.stamp_ns if self._pending else self._thinner.next_due_ns
-        if None not in (camera.last_ns, self._last_reference_ns) and \
-                camera.last_ns < self._last_reference_ns - self.rules.jump_back_ns:
+        last_ns, reference_ns = camera.last_ns, self._last_reference_ns
+        if last_ns is not None and reference_ns is not None and last_ns < reference_ns - self.rules.jump_back_ns:
             earliest = None  # this camera's time has gone back already, the reference's will follow
         while camera.frames and earliest is not None and \
                 camera.frames[0].stamp_ns < earliest + rule.offset_ns - rule.tolerance_ns:
