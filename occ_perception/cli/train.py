@@ -36,7 +36,13 @@ def run(arguments: argparse.Namespace) -> int:
     from occ_perception.catalogue import entry
     from occ_perception.training.finish import write_results
     from occ_perception.training.loop import TrainingPlan, train
-    from occ_perception.training.prepare import FIRST_HELD_OUT_STREET, FIRST_TRAINING_STREET, count_classes, prepare
+    from occ_perception.training.prepare import (
+        FIRST_CALIBRATION_STREET,
+        FIRST_HELD_OUT_STREET,
+        FIRST_TRAINING_STREET,
+        count_classes,
+        prepare,
+    )
 
     bf16 = arguments.precision == 'bf16' or (arguments.precision == 'auto' and _has_bf16())
     plan = TrainingPlan(arguments.network, arguments.steps, arguments.batch, arguments.learning_rate, seed=arguments.seed)
@@ -51,10 +57,11 @@ def run(arguments: argparse.Namespace) -> int:
     if trainer is None:
         raise ValueError(f'{arguments.out / "checkpoint.pt"} is at step {plan.steps} already: ask for more --steps')
     # rendered last, so that training starts as early as it can
-    held_out = prepare(range(FIRST_HELD_OUT_STREET, FIRST_HELD_OUT_STREET + arguments.held_out), arguments.frames,
-                       arguments.data, row.name, arguments.jobs, held_out=True)
+    calibration, held_out = (
+        prepare(range(first, first + count), arguments.frames, arguments.data, row.name, arguments.jobs, held_out=True)
+        for first, count in ((FIRST_CALIBRATION_STREET, 4), (FIRST_HELD_OUT_STREET, arguments.held_out)))
     command = 'occ ' + shlex.join(sys.argv[1:])
-    write_results(trainer, files, held_out, arguments.out, command, bf16)
+    write_results(trainer, files, calibration, held_out, arguments.out, command, bf16)
     return 0
 
 

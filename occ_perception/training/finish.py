@@ -14,21 +14,26 @@ from occ_perception.labels import FREE, OCC3D
 from occ_perception.metrics.miou import ConfusionMatrix
 from occ_perception.networks.build import build_network
 from occ_perception.training.baselines import Prior, fit_prior, make_prior
+from occ_perception.training.calibrate import calibrate
 from occ_perception.training.evaluate import evaluate
 from occ_perception.training.loop import Trainer
 from occ_perception.training.samples import load_sample
 
 
-def write_results(trainer: Trainer, files: Sequence[Path], held_out: Sequence[Path], folder: Path, command: str,
-                  bf16: bool) -> None:
+def write_results(trainer: Trainer, files: Sequence[Path], calibration: Sequence[Path], held_out: Sequence[Path], folder: Path,
+                  command: str, bf16: bool) -> None:
     """Write NAME.safetensors, NAME.onnx, NAME_prior.npz and NAME.md into folder.
 
-    files: the training samples, for the prior; held_out: samples of streets that training never saw, for the scores.
+    files: the training samples, for the prior; calibration: samples for the class offsets; held_out: samples of streets that
+    neither has seen, for the scores.
     """
     name = trainer.plan.network
     weights = folder / f'{name}.safetensors'
-    save_weights(trainer.average.state, weights, {'network': name, 'command': command, 'steps': str(trainer.step)})
     network = build_network(name)
+    network.load_state_dict(trainer.average.state)
+    offsets = calibrate(network, trainer.row, calibration, bf16)
+    print('class offsets: ' + ', '.join(f'{info.name} {offset:+.1f}' for info, offset in zip(OCC3D, offsets, strict=True)))
+    save_weights(network.state_dict(), weights, {'network': name, 'command': command, 'steps': str(trainer.step)})
     load_weights(network, weights)
     prior = make_prior(fit_prior(_truth(files)))
     prior.save(folder / f'{name}_prior.npz')

@@ -21,9 +21,10 @@ TRAINING_IMAGE_SIZE = (480, 270)
 """Size that training pictures are rendered at: a third of the pixels of the demo's 800 x 450, still above network size."""
 
 FIRST_TRAINING_STREET = 100_000
+FIRST_CALIBRATION_STREET = 150_000
 FIRST_HELD_OUT_STREET = 200_000
 FIRST_DEMO_STREET = 300_000
-"""Street seeds: training, evaluation for the card, and the demo draw from ranges that do not meet."""
+"""Street seeds: training, class offsets, evaluation for the card, and the demo draw from ranges that do not meet."""
 
 
 def make_sample(frame: WorldFrame, row: NetworkEntry) -> TrainingSample:
