@@ -51,11 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     files = prepare(seeds, arguments.frames, arguments.data, row.name, arguments.jobs)
     print(f'{len(files)} training frames; torch {torch.__version__}, '
           f'{torch.get_num_threads()} threads, {"bf16" if bf16 else "f32"}')
-    trainer = None
     for trainer, losses in train(plan, files, count_classes(files), arguments.out, bf16):
         print(f'step {trainer.step}: ' + ', '.join(f'{name} {value:.3f}' for name, value in losses.items()), flush=True)
-    if trainer is None:
-        raise ValueError(f'{arguments.out / "checkpoint.pt"} is at step {plan.steps} already: ask for more --steps')
     # rendered last, so that training starts as early as it can
     calibration, held_out = (
         prepare(range(first, first + count), arguments.frames, arguments.data, row.name, arguments.jobs, held_out=True)

@@ -189,7 +189,8 @@ class Trainer:
 
 def train(plan: TrainingPlan, files: Sequence[Path], voxel_counts: np.ndarray, folder: Path, bf16: bool,
           checkpoint_every: int = 250) -> Iterator[tuple[Trainer, dict[str, float]]]:
-    """Train to plan.steps, resuming from folder/checkpoint.pt where there is one; yields after every checkpoint.
+    """Train to plan.steps, resuming from folder/checkpoint.pt where there is one; yields after every checkpoint
+    (once, without losses, when the run was at its end already).
 
     Losses are appended to folder/log.jsonl, averaged over the steps between two lines.
     """
@@ -198,6 +199,9 @@ def train(plan: TrainingPlan, files: Sequence[Path], voxel_counts: np.ndarray, f
     checkpoint = folder / 'checkpoint.pt'
     if checkpoint.is_file():
         trainer.resume(checkpoint)
+    if trainer.step >= plan.steps:
+        yield trainer, {}
+        return
     source = batches(files, plan.batch_size, plan.seed, trainer.step, plan.steps, partial(collate, trainer.row))
     recent: list[dict[str, float]] = []
     began = time.monotonic()

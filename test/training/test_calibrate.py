@@ -5,8 +5,8 @@ import pytest
 
 pytest.importorskip('torch')
 
-from occ_perception.metrics.miou import ConfusionMatrix  # noqa: E402
-from occ_perception.training.calibrate import choose_offsets, figure  # noqa: E402
+from occ_perception.metrics.miou import ConfusionMatrix
+from occ_perception.training.calibrate import choose_offsets, figure
 
 
 def _score(logits, labels):
