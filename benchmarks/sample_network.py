@@ -9,12 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
@@ -23,20 +21,12 @@ from occ_perception.datasets.sample_world import make_street, render_frame
 from occ_perception.engines.protocol import EngineUnavailable
 from occ_perception.engines.select import open_engine
 from occ_perception.geometry.column_lift import build_lift_tables
+from occ_perception.machine import processor
 from occ_perception.runtime.frames import CameraImage, SensorFrame
 from occ_perception.runtime.intake.image import fit
 from occ_perception.runtime.predictor import Predictor
 
 NETWORK = 'scocc_sample'
-
-
-def processor() -> str:
-    """Name of the processor as Linux gives it."""
-    try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(':')[1].strip() for line in lines if line.startswith('model name')), platform.processor())
 
 
 def interleaved(calls: dict[str, Callable[[], object]], runs: int) -> dict[str, float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from occ_perception.datasets.bag_frames import BagFrames
 from occ_perception.datasets.occ3d import read_truth, truth_by_stamp
 from occ_perception.engines.select import shipped_file
 from occ_perception.labels import FREE
+from occ_perception.machine import multiplies_narrow, processor
 from occ_perception.runtime.live_score import LiveScore, Score, load_grids, score_grids, score_labels
 from occ_perception.training.baselines import Prior
 
@@ -85,12 +85,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def default_rate_hz() -> float:
-    """5 where the CPU multiplies 8- or 16-bit matrices natively (AMX or VNNI), 1 elsewhere."""
-    try:
-        features = Path('/proc/cpuinfo').read_text()
-    except OSError:
-        return 1.0
-    return 5.0 if 'vnni' in features or 'amx_' in features else 1.0
+    """5 where the processor has AMX or VNNI, 1 elsewhere."""
+    return 5.0 if multiplies_narrow() else 1.0
 
 
 def due_truth(files: dict[int, Path], rate_hz: float) -> dict[int, Path]:
@@ -129,15 +125,6 @@ def picture(args: argparse.Namespace, street: int, grids: list, live: LiveScore,
     subtitle = (f'Live 3D semantic occupancy: six cameras, LiDAR and tf of a generated street, replayed through ROS 2 nodes at '
                 f'{rate_hz:g} Hz and received by another process. The network has never seen this street.')
     return write_gallery(out, frames, live, scores, title, subtitle, 1 / rate_hz, NOTES, facts)
-
-
-def processor() -> str:
-    """Name of the CPU."""
-    try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(':')[2].strip() for line in lines if line.startswith('model name')), platform.machine())
 
 
 def summary(live: LiveScore, scores: dict[str, Score]) -> str:

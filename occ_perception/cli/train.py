@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError('training needs PyTorch: pip install torch==2.13.0, or run `make setup-test`') from error
     from occ_perception.catalogue import entry
+    from occ_perception.machine import multiplies_bf16
     from occ_perception.training.finish import write_results
     from occ_perception.training.loop import TrainingPlan, train
     from occ_perception.training.prepare import (
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         prepare,
     )
 
-    bf16 = arguments.precision == 'bf16' or (arguments.precision == 'auto' and _has_bf16())
+    bf16 = arguments.precision == 'bf16' or (arguments.precision == 'auto' and multiplies_bf16())
     plan = TrainingPlan(arguments.network, arguments.steps, arguments.batch, arguments.learning_rate, seed=arguments.seed)
     row = entry(plan.network)
     seeds = range(FIRST_TRAINING_STREET, FIRST_TRAINING_STREET + arguments.streets)
@@ -60,12 +61,3 @@ def run(arguments: argparse.Namespace) -> int:
     command = 'occ ' + shlex.join(sys.argv[1:])
     write_results(trainer, files, calibration, held_out, arguments.out, command, bf16)
     return 0
-
-
-def _has_bf16() -> bool:
-    """Whether the processor multiplies bf16 natively (Linux names its features in /proc/cpuinfo)."""
-    try:
-        features = Path('/proc/cpuinfo').read_text()
-    except OSError:
-        return False
-    return 'avx512_bf16' in features or 'amx_bf16' in features
