@@ -6,6 +6,7 @@ the `occupancy` node sweeps are handed over by reference, and points are moved o
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from functools import partial
@@ -27,6 +28,7 @@ from occ_perception.runtime.intake.sweeps import CloudError, SweepHistory, point
 
 SILENCE_S = 5.0
 SECOND = 1_000_000_000
+WAITING_SWEEPS = 20
 NO_POINTS = np.zeros((0, 5), np.float32)
 
 PARAMETERS = (
@@ -50,7 +52,7 @@ class LidarNode(Node):
         if feed is None:
             feed = self._own_feed = TransformFeed('lidar', self.get_namespace(), self.context,
                                                   self.get_parameter('use_sim_time').value)
-        self._clock = feed.clock
+        self._clock, self._stopping = feed.clock, threading.Event()
         self._poses = Poses(feed.buffer, values['fixed_frame'], values['base_frame'])
         self._timeout_s: float = values['tf_timeout']
         self._history = SweepHistory(round(values['window'] * SECOND))
@@ -58,7 +60,7 @@ class LidarNode(Node):
         self._heard = False
         self._health = Health(self, self._describe, feed.clock)
         self._publisher = self.create_publisher(PointCloud2, 'occ/sweeps', qos.SENSOR)
-        self._work: queue.Queue[Sweep | None] = queue.Queue(maxsize=4)
+        self._work: queue.Queue[Sweep | None] = queue.Queue(maxsize=WAITING_SWEEPS)
         self._worker = threading.Thread(target=self._publish_all, name='lidar', daemon=True)
         self._worker.start()
         self.create_subscription(PointCloud2, self._topic, self._on_cloud, qos.SENSOR,
@@ -87,7 +89,7 @@ class LidarNode(Node):
             return NO_POINTS
         try:
             points, left_out = points_from_cloud(cloud, stamp, self._topic)
-            patience = Patience(self._clock, self._timeout_s)
+            patience = Patience(self._clock, self._timeout_s, self._stopping)
             first_s, last_s = time_span(points)
             mount = self._poses.ego_from_sensor(cloud.header.frame_id, stamp, patience)
             reference = self._poses.fixed_from_ego(stamp, patience)
@@ -107,7 +109,10 @@ class LidarNode(Node):
 
     def _publish_all(self) -> None:
         """Move and publish sweeps one after another; runs in a thread of its own because it waits for tf."""
-        while (sweep := self._work.get()) is not None:
+        while not self._stopping.is_set():
+            sweep = self._work.get()
+            if sweep is None:
+                return
             try:
                 points = sweep.points.result()
             except (CloudError, PoseError):
@@ -126,7 +131,9 @@ class LidarNode(Node):
 
     def destroy_node(self) -> None:
         """Stop the worker and let go of everything."""
-        self._work.put(None)
+        self._stopping.set()
+        with contextlib.suppress(queue.Full):
+            self._work.put_nowait(None)  # wakes the worker when it waits for a sweep
         self._worker.join(timeout=2.0)
         if self._own_feed is not None:
             self._own_feed.close()

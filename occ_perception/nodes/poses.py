@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 
 import numpy as np
@@ -42,21 +43,24 @@ class TransformFeed:
 
 
 class Patience:
-    """How long to wait for transforms: so many seconds of ROS time, and of this computer's if a second limit is given.
+    """How long to wait for transforms: so many seconds of ROS time, and of this computer's time where a limit is given.
 
-    In a replay ROS time stands still while the bag is paused, and transforms may still come when it goes on.
+    stopping: ends the wait when set. In a replay ROS time stands still while the bag is paused, and transforms may still come
+    when it goes on.
     """
 
-    def __init__(self, clock: Clock, timeout_s: float, wall_timeout_s: float = math.inf) -> None:
+    def __init__(self, clock: Clock, timeout_s: float, stopping: threading.Event,
+                 wall_timeout_s: float = math.inf) -> None:
         self._clock = clock
         self._began_ns = clock.now().nanoseconds
         self._timeout_ns = round(timeout_s * SECOND)
+        self._stopping = stopping
         self._until = time.monotonic() + wall_timeout_s
 
     def over(self) -> bool:
         """Whether the wait has ended; a jump of time ends it, too."""
         waited_ns = self._clock.now().nanoseconds - self._began_ns
-        return not 0 <= waited_ns < self._timeout_ns or time.monotonic() >= self._until
+        return self._stopping.is_set() or not 0 <= waited_ns < self._timeout_ns or time.monotonic() >= self._until
 
 
 class Poses:

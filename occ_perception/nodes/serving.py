@@ -89,6 +89,7 @@ class Serving:
         self._condition = threading.Condition()
         self._open = False
         self._worker: threading.Thread | None = None
+        self._stopping = threading.Event()
         self._dropped: Counter[str] = Counter()
         self._published = 0
         self._processing_ms: deque[float] = deque(maxlen=DURATIONS_KEPT)
@@ -122,7 +123,8 @@ class Serving:
             self._ready.clear()
 
     def stop(self) -> None:
-        """End the worker thread, waiting for a running prediction."""
+        """End the worker thread for good, waiting for a running prediction."""
+        self._stopping.set()
         with self._condition:
             self._open = False
             worker, self._worker = self._worker, None
@@ -267,7 +269,7 @@ class Serving:
         """SensorFrame of a set: poses from tf, decoded pictures; cameras that lack one are left out. Raises PoseError."""
         for reading in made.cameras.values():
             reading.item.picture.start()
-        patience = Patience(self._clock, self._tf_timeout_s, max(2 * self._tf_timeout_s, TF_WALL_TIMEOUT_S))
+        patience = Patience(self._clock, self._tf_timeout_s, self._stopping, max(2 * self._tf_timeout_s, TF_WALL_TIMEOUT_S))
         fixed_from_ego = self._poses.fixed_from_ego(made.stamp_ns, patience)
         placed: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for name, reading in made.cameras.items():
