@@ -60,7 +60,7 @@ class _Camera:
     info: Publisher
     info_key: tuple[Any, ...] | None = None
     intrinsics: np.ndarray | None = None
-    size: tuple[int, int] | None = None
+    size: tuple[int, int] = (0, 0)
     refusal: str = ''
     first: CompressedImage | Image | None = None
     heard: bool = False
@@ -165,7 +165,7 @@ class CamerasNode(Node):
             return
         image, intrinsics = done.result()
         head = header(frame.stamp_ns, frame.frame_id)
-        camera.info.publish(camera_info_message(intrinsics, *image.shape[:2], head))
+        camera.info.publish(camera_info_message(intrinsics, image.shape[0], image.shape[1], head))
         camera.image.publish(image_message(image, head))
 
     def _report_silence(self) -> None:

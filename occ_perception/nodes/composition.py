@@ -63,14 +63,21 @@ class Composition:
 
     def start(self) -> bool:
         """Activate the network, then begin to play; returns whether the network serves."""
-        served = self.nodes['occupancy'].autostart()
-        if served and 'player' in self.nodes:
-            self.nodes['player'].start()
+        served = self._occupancy.autostart()
+        player = self.nodes.get('player')
+        if served and isinstance(player, PlayerNode):
+            player.start()
         return served
+
+    @property
+    def _occupancy(self) -> OccupancyNode:
+        node = self.nodes['occupancy']
+        assert isinstance(node, OccupancyNode)
+        return node
 
     def tally(self) -> Any:
         """Counts of the occupancy node (serving.Tally)."""
-        return self.nodes['occupancy'].tally()
+        return self._occupancy.tally()
 
     def drain(self, timeout_s: float, stop: threading.Event) -> None:
         """Wait until every due set has been served or dropped, at most so long, or until told to stop."""

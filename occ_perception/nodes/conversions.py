@@ -44,7 +44,7 @@ def header(nanoseconds: int, frame_id: str) -> Header:
 def byte_array(values: np.ndarray | bytes) -> array:
     """uint8[] field of an array's memory or of bytes; array.array is the form that rclpy takes without a copy per element."""
     out = array('B')
-    out.frombytes(memoryview(np.ascontiguousarray(values)).cast('B') if isinstance(values, np.ndarray) else values)
+    out.frombytes(np.ascontiguousarray(values).data.cast('B') if isinstance(values, np.ndarray) else values)
     return out
 
 
@@ -92,7 +92,7 @@ def sweep_points(message: PointCloud2) -> np.ndarray:
 
 def _pack(values: np.ndarray, compress: bool) -> array:
     data = np.ascontiguousarray(values)
-    return byte_array(zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(data) if compress else data)
+    return byte_array(zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(data.data) if compress else data)
 
 
 def voxel_grid_message(prediction: OccupancyPrediction, frame_id: str, cameras: Iterable[str], compress: bool = True) -> VoxelGrid:

@@ -52,7 +52,7 @@ class LidarNode(Node):
         if feed is None:
             feed = self._own_feed = TransformFeed('lidar', self.get_namespace(), self.context,
                                                   self.get_parameter('use_sim_time').value)
-        self._clock, self._stopping = feed.clock, threading.Event()
+        self._time, self._stopping = feed.clock, threading.Event()
         self._poses = Poses(feed.buffer, values['fixed_frame'], values['base_frame'])
         self._timeout_s: float = values['tf_timeout']
         self._history = SweepHistory(round(values['window'] * SECOND))
@@ -89,7 +89,7 @@ class LidarNode(Node):
             return NO_POINTS
         try:
             points, left_out = points_from_cloud(cloud, stamp, self._topic)
-            patience = Patience(self._clock, self._timeout_s, self._stopping)
+            patience = Patience(self._time, self._timeout_s, self._stopping)
             first_s, last_s = time_span(points)
             mount = self._poses.ego_from_sensor(cloud.header.frame_id, stamp, patience)
             reference = self._poses.fixed_from_ego(stamp, patience)

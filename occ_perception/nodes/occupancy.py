@@ -158,10 +158,11 @@ class OccupancyNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Take frames and publish."""
         super().on_activate(state)
-        self._serving.open()
+        serving = self._loaded()
+        serving.open()
         if self._exchange is not None:
-            self._exchange.camera_takers.append(self._serving.take_camera)
-            self._exchange.sweep_takers.append(self._serving.take_sweep)
+            self._exchange.camera_takers.append(serving.take_camera)
+            self._exchange.sweep_takers.append(serving.take_sweep)
         else:
             self._subscribe()
         self._label_info.publish(label_info_message(self._feed.clock.now().nanoseconds))
@@ -170,18 +171,19 @@ class OccupancyNode(LifecycleNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Take no more frames."""
+        serving = self._loaded()
         if self._exchange is not None:
-            self._exchange.camera_takers.remove(self._serving.take_camera)
-            self._exchange.sweep_takers.remove(self._serving.take_sweep)
+            self._exchange.camera_takers.remove(serving.take_camera)
+            self._exchange.sweep_takers.remove(serving.take_sweep)
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._inputs.clear()
-        self._serving.close()
+        serving.close()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Let go of the network and the publishers."""
-        self._serving.stop()
+        self._loaded().stop()
         self._serving = None
         for publisher in (self._voxels, self._instances, self._label_info, self._timings):
             self.destroy_publisher(publisher)
@@ -192,6 +194,11 @@ class OccupancyNode(LifecycleNode):
         if self._serving is not None:
             self._serving.close()
         return TransitionCallbackReturn.SUCCESS
+
+    def _loaded(self) -> Serving:
+        if self._serving is None:
+            raise RuntimeError('not configured: there is no network yet')
+        return self._serving
 
     def _subscribe(self) -> None:
         """Inputs by topic: a picture and its CameraInfo are paired by their equal stamps."""
@@ -214,12 +221,12 @@ class OccupancyNode(LifecycleNode):
                 raise
 
         try:
-            self._serving.take_camera(CameraFrame(name, stamp_ns(image.header.stamp), image.header.frame_id, Lazy(picture)))
+            self._loaded().take_camera(CameraFrame(name, stamp_ns(image.header.stamp), image.header.frame_id, Lazy(picture)))
         except Exception as error:  # the synchronizer holds its lock for good when its callback raises
             self._health.problem(name, 'not_taken', f'{name}: {type(error).__name__}: {error}')
 
     def _on_sweep(self, cloud: PointCloud2) -> None:
-        self._serving.take_sweep(Sweep(stamp_ns(cloud.header.stamp), Lazy(partial(sweep_points, cloud))))
+        self._loaded().take_sweep(Sweep(stamp_ns(cloud.header.stamp), Lazy(partial(sweep_points, cloud))))
 
     def _deliver(self, served: Served) -> None:
         """Publish one prediction; called in the worker thread."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import threading
 import time
+from typing import cast
 
 import numpy as np
-from rclpy.clock import Clock
+from rclpy.clock import Clock, ROSClock
 from rclpy.context import Context
 from rclpy.parameter import Parameter
 from rclpy.time import Time
@@ -32,7 +33,7 @@ class TransformFeed:
 
     def __init__(self, name: str, namespace: str, context: Context | None = None, use_sim_time: bool = False) -> None:
         node = side_node(f'{name}_transforms', namespace, context, [Parameter('use_sim_time', value=use_sim_time)])
-        self.clock = node.get_clock()
+        self.clock = cast(ROSClock, node.get_clock())
         self.buffer = Buffer(node=node)
         self._listener = TransformListener(self.buffer, node)
         self._spinner = Spinner(node)

@@ -73,7 +73,7 @@ def side_node(name: str, namespace: str, context: Context | None, parameters: Se
                 cli_args=['--ros-args', '-r', f'__node:={name}', '-r', f'__ns:={namespace or "/"}'])
 
 
-def run_node(make: Callable[[], Node], args: list[str] | None = None, ready: Callable[[Any], None] | None = None) -> int:
+def run_node(make: Callable[[], Node], args: list[str] | None = None, ready: Callable[[Any], object] | None = None) -> int:
     """Run one node until it is told to stop; returns the exit status (2 for a bad parameter).
 
     ready: called with the node once it spins. A node with an attribute `finished` (threading.Event) ends when that is set.

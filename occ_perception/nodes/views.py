@@ -129,7 +129,7 @@ class ViewsNode(Node):
         message, labels, spec = grid
         cells = occupancy_grid(labels, spec, *self._band())
         data = array('b')
-        data.frombytes(memoryview(cells).cast('B'))
+        data.frombytes(cells.data.cast('B'))
         x, y, _ = spec.origin_m
         info = MapMetaData(map_load_time=message.header.stamp, resolution=float(spec.resolution_m), width=cells.shape[1],
                            height=cells.shape[0], origin=Pose(position=Point(x=x, y=y)))
