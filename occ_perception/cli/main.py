@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -36,9 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             child.set_defaults(run=module.run)
     parsed = parser.parse_args(words)
     try:
-        return int(parsed.run(parsed) or 0)
+        status = int(parsed.run(parsed) or 0)
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever reads our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
         print(f'occ {parsed.command}: {error}', file=sys.stderr)
         return 2

@@ -115,9 +115,9 @@ class CamerasNode(Node):
         if camera.info_key is not None:
             self.get_logger().warning(f'{camera.info_topic}: calibration changed; the new one holds from now on')
         if not rotation_is_sound(info.r):
-            self.get_logger().warning(f'{camera.info_topic}: R = {list(info.r)} is not a rotation; it is not used')
+            self.get_logger().warning(f'{camera.info_topic}: R = {np.asarray(info.r).tolist()} is not a rotation; it is not used')
         if not self._rectified and np.any(info.d):
-            self.get_logger().warning(f'{camera.info_topic}: D = {list(info.d)} but pictures are used as they come; '
+            self.get_logger().warning(f'{camera.info_topic}: D = {np.asarray(info.d).tolist()} but pictures are used as they come; '
                                       'rectify them first (image_proc) and set rectified to true')
         camera.info_key, camera.intrinsics, camera.refusal = key, intrinsics, ''
         camera.size = (info.height, info.width)

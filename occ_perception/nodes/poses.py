@@ -12,7 +12,7 @@ from rclpy.clock import Clock, ROSClock
 from rclpy.context import Context
 from rclpy.parameter import Parameter
 from rclpy.time import Time
-from tf2_ros import Buffer, TransformException, TransformListener
+from tf2_ros import Buffer, ExtrapolationException, TransformException, TransformListener
 
 from occ_perception.nodes.conversions import transform_matrix
 from occ_perception.nodes.running import Spinner, side_node
@@ -86,7 +86,8 @@ class Poses:
             try:
                 return transform_matrix(self.buffer.lookup_transform(target, source, when).transform)
             except TransformException as error:
-                if patience.over():
+                lost = isinstance(error, ExtrapolationException) and 'into the past' in str(error)  # no wait brings it back
+                if lost or patience.over():
                     raise PoseError(f'no transform {target} <- {source} at {stamp_ns / 1e9:.3f} s: {error} '
                                     f'(is {target!r} right? it is the parameter {parameter})') from error
             except ValueError as error:

@@ -28,6 +28,9 @@ class Predictor:
 
     def __init__(self, network: str, backend: str = 'auto', weights: str | Path | None = None, threads: int | None = None) -> None:
         self.entry = catalogue.entry(network)
+        if self.entry.lift is None:
+            raise ValueError(f'{network} is no lift-splat network; the Predictor runs only those')
+        self._lift = self.entry.lift
         self.engine = open_engine(self.entry, backend, weights, threads)
         self._coverage: dict[bytes, np.ndarray] = {}
 
@@ -67,13 +70,13 @@ class Predictor:
 
     def _lift_tables(self, frame: SensorFrame, cameras: list[CameraImage | None]) -> dict[str, np.ndarray]:
         """Index tables of the view transform, with the ego motion between each exposure and the reference in them."""
-        lift = self.entry.lift
         ego_from_fixed = inverse(frame.fixed_from_ego)
         intrinsics = np.stack([camera.intrinsics if camera else np.eye(3) for camera in cameras])
         reference_from_camera = np.stack([
             ego_from_fixed @ camera.fixed_from_ego @ camera.ego_from_camera if camera else np.eye(4) for camera in cameras])
         valid = np.array([camera is not None for camera in cameras])
-        return build_lift_tables(lift, intrinsics, reference_from_camera, lift.default_caps(len(cameras)), valid).arrays()
+        caps = self._lift.default_caps(len(cameras))
+        return build_lift_tables(self._lift, intrinsics, reference_from_camera, caps, valid).arrays()
 
     def _observed(self, cameras: list[CameraImage | None]) -> np.ndarray:
         """Voxels that one of the valid cameras covers, (nx, ny, nz) bool."""
@@ -88,7 +91,7 @@ class Predictor:
                 if len(self._coverage) > 4 * len(cameras):
                     self._coverage.clear()
                 self._coverage[key] = camera_coverage(entry.grid, camera.intrinsics, camera.ego_from_camera, size,
-                                                      entry.lift.depth_stop)
+                                                      self._lift.depth_stop)
             observed |= self._coverage[key]
         return observed
 

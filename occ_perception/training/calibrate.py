@@ -66,6 +66,7 @@ def calibrate(network: FlashOcc, row: NetworkEntry, files: Sequence[Path], bf16:
         labels.append(batch.labels.numpy())
         weights.append(batch.weights.numpy())
     offsets = choose_offsets(np.concatenate(logits), np.concatenate(labels), np.concatenate(weights))
-    bias = network.occ_head.predicter[2].bias
-    bias += torch.from_numpy(offsets).repeat(network.occ_head.heights)
+    last = network.occ_head.predicter[-1]
+    assert isinstance(last, torch.nn.Linear)
+    last.bias += torch.from_numpy(offsets).repeat(network.occ_head.heights)
     return offsets

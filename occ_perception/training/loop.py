@@ -112,7 +112,7 @@ class Trainer:
         self.plan, self.row, self.bf16 = plan, entry(plan.network), bf16
         network = build_network(plan.network)
         assert isinstance(network, FlashOcc)
-        self.network = network.to(memory_format=torch.channels_last).train()
+        self.network = network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.pixel_classifier = nn.Conv2d(network.config.neck_channels, FREE + 1, 1)
         self.weights = class_weights(voxel_counts)
         named = [*self.network.named_parameters(), *self.pixel_classifier.named_parameters()]
