@@ -68,5 +68,5 @@ def calibrate(network: FlashOcc, row: NetworkEntry, files: Sequence[Path], bf16:
     offsets = choose_offsets(np.concatenate(logits), np.concatenate(labels), np.concatenate(weights))
     last = network.occ_head.predicter[-1]
     assert isinstance(last, torch.nn.Linear)
-    last.bias += torch.from_numpy(offsets).repeat(network.occ_head.heights)
+    last.bias.add_(torch.from_numpy(offsets).repeat(network.occ_head.heights))
     return offsets
