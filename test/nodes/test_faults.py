@@ -18,13 +18,16 @@ from fake_predictor import FakePredictor
 from live import Ear, child, environment, node_code, ros, running, until
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter as RosParameter
+from sensor_msgs.msg import Image, PointCloud2
 from small_bag import write_bag
 
 from occ_msgs.msg import VoxelGrid
 from occ_msgs.srv import ResetMemory, SwitchNetwork
 from occ_perception.nodes import system
 from occ_perception.nodes.cameras import CamerasNode
+from occ_perception.nodes.lidar import LidarNode
 from occ_perception.nodes.parameters import ParameterError
+from occ_perception.nodes.running import Spinner
 
 
 def serve(path: Path, make=lambda *_: FakePredictor(), during=None, **replay):
@@ -237,3 +240,25 @@ def test_player_without_a_bag_says_so() -> None:
     with child('-c', node_code('player', {'bag': '/nowhere'})) as process:
         assert process.wait(30) == 2
         assert '/nowhere does not exist' in process.stdout.read()
+
+
+def test_missing_topic_is_named_with_what_there_is(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr('occ_perception.nodes.cameras.SILENCE_S', 0.4)
+    monkeypatch.setattr('occ_perception.nodes.lidar.SILENCE_S', 0.4)
+    with ros() as context, contextlib.ExitStack() as stack:
+        other = Ear(context, 'driver')
+        stack.callback(other.close)
+        other.create_publisher(Image, '/front/image_raw', 1)
+        other.create_publisher(PointCloud2, '/velodyne_points', 1)
+        for kind in (CamerasNode, LidarNode):
+            stack.callback(Spinner(kind(context=context)).close)
+        log = ''
+
+        def said() -> bool:
+            nonlocal log
+            log += capfd.readouterr().err
+            return 'somebody publishes: /front/image_raw' in log and 'somebody publishes: /velodyne_points' in log
+
+        assert until(said), log
+    assert 'nothing on /CAM_FRONT/image_rect/compressed' in log
+    assert 'nothing on /LIDAR_TOP/points' in log
