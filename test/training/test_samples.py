@@ -96,7 +96,7 @@ def test_batches_do_not_depend_on_where_a_run_was_stopped(tmp_path):
         save_sample(files[-1], make_sample(seed))
 
     def run(first, last):
-        return [np.stack([s.labels for s in batch]) for batch in batches(files, 2, 3, first, last, list)]
+        return [np.stack([s.labels for s in batch]) for batch in batches(files, 2, 3, first, last, lambda samples, random: samples)]
     whole = run(0, 4)
     resumed = run(2, 4)
     np.testing.assert_array_equal(whole[2], resumed[0])
