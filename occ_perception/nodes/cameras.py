@@ -188,7 +188,8 @@ class CamerasNode(Node):
 
     def destroy_node(self) -> None:
         """Stop decoding and let go of everything."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        if hasattr(self, '_pool'):  # Kilted destroys nodes whose making failed, too
+            self._pool.shutdown(wait=True, cancel_futures=True)
         super().destroy_node()
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 """Fast DDS 2 (Humble, Jazzy) reads the first, Fast DDS 3 (Kilted) the second."""
+FAST_DDS_2 = ('', 'humble', 'iron', 'jazzy')
+"""Distributions with Fast DDS 2; '' where none is named."""
 
 
 def default_profile() -> Path | None:
@@ -32,5 +34,6 @@ def use_default_profile() -> Path | None:
         return None
     profile = default_profile()
     if profile is not None:
-        os.environ.update(dict.fromkeys(PROFILE_VARIABLES, str(profile)))
+        older = os.environ.get('ROS_DISTRO', '') in FAST_DDS_2  # Fast DDS 3 warns about the older variable
+        os.environ[PROFILE_VARIABLES[0 if older else 1]] = str(profile)
     return profile

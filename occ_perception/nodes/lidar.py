@@ -131,12 +131,13 @@ class LidarNode(Node):
 
     def destroy_node(self) -> None:
         """Stop the worker and let go of everything."""
-        self._stopping.set()
-        with contextlib.suppress(queue.Full):
-            self._work.put_nowait(None)  # wakes the worker when it waits for a sweep
-        self._worker.join(timeout=2.0)
-        if self._own_feed is not None:
-            self._own_feed.close()
+        if hasattr(self, '_worker'):  # Kilted destroys nodes whose making failed, too
+            self._stopping.set()
+            with contextlib.suppress(queue.Full):
+                self._work.put_nowait(None)  # wakes the worker when it waits for a sweep
+            self._worker.join(timeout=2.0)
+            if self._own_feed is not None:
+                self._own_feed.close()
         super().destroy_node()
 
 

@@ -314,11 +314,12 @@ class OccupancyNode(LifecycleNode):
 
     def destroy_node(self) -> None:
         """Stop serving and let go of everything."""
-        self._switch.close()
-        if self._serving is not None:
-            self._serving.stop()
-        if self._own_feed is not None:
-            self._own_feed.close()
+        if hasattr(self, '_switch'):  # Kilted destroys nodes whose making failed, too
+            self._switch.close()
+            if self._serving is not None:
+                self._serving.stop()
+            if self._own_feed is not None:
+                self._own_feed.close()
         super().destroy_node()
 
 

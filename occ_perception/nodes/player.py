@@ -253,12 +253,13 @@ class PlayerNode(Node):
 
     def destroy_node(self) -> None:
         """Stop playing and close the bag."""
-        self._stop.set()
-        with self._changed:
-            self._changed.notify_all()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5.0)
-        self._bag.close()
+        if hasattr(self, '_thread'):  # Kilted destroys nodes whose making failed, too
+            self._stop.set()
+            with self._changed:
+                self._changed.notify_all()
+            if self._thread.is_alive():
+                self._thread.join(timeout=5.0)
+            self._bag.close()
         super().destroy_node()
 
 

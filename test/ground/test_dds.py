@@ -66,11 +66,14 @@ def test_a_choice_of_the_user_stands(monkeypatch):
     assert os.environ['FASTRTPS_DEFAULT_PROFILES_FILE'] == '/my/profile.xml'
 
 
-def test_without_a_choice_the_profile_is_used(monkeypatch):
+@pytest.mark.parametrize(('distribution', 'chosen'), [('', 0), ('humble', 0), ('jazzy', 0), ('kilted', 1)])
+def test_without_a_choice_the_profile_is_used(distribution, chosen, monkeypatch):
+    monkeypatch.setenv('ROS_DISTRO', distribution)
     for variable in PROFILE_VARIABLES:
         monkeypatch.setenv(variable, '')
     assert use_default_profile() == default_profile()
-    assert all(os.environ[variable] == str(default_profile()) for variable in PROFILE_VARIABLES)
+    assert os.environ[PROFILE_VARIABLES[chosen]] == str(default_profile())
+    assert os.environ[PROFILE_VARIABLES[1 - chosen]] == ''
 
 
 @pytest.mark.skipif(find_spec('rclpy') is None, reason='rclpy is not installed')
