@@ -1,0 +1,163 @@
+"""What imported weights are: network, form, preprocessing, classes, where they came from. Imports no torch.
+
+A manifest stands in the metadata of a .safetensors file and of what is exported from it, and as JSON next to it for people.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from occ_perception.catalogue import NetworkEntry, entry, key_frames
+from occ_perception.labels import OCC3D
+
+FIELD = 'manifest'
+"""Key of the manifest in the metadata of a .safetensors file."""
+_DEPTH = ('depth_start', 'depth_stop', 'depth_step', 'spacing')
+
+
+@dataclass(frozen=True)
+class Source:
+    """The checkpoint that weights were read from.
+
+    part: what of it ("state_dict" ...). epoch: after which it was written, None where it does not say.
+    """
+
+    file: str
+    sha256: str
+    part: str
+    epoch: int | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a weights file is.
+
+    network: name in the catalogue. changes: fields of its configuration that these weights have otherwise. lift: fields of its
+    LiftSpec that differ (depth bins). parameters: learnt numbers. tool: name and version of the program that wrote it.
+    """
+
+    network: str
+    source: Source
+    parameters: int
+    tool: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    lift: Mapping[str, Any] = field(default_factory=dict)
+
+    def row(self) -> NetworkEntry:
+        """The catalogue's row of the network in the form of these weights."""
+        row = entry(self.network)
+        history = row.history
+        if 'past_frames' in self.changes:
+            history = replace(key_frames(self.changes['past_frames'], row.history.stereo), tolerance_s=history.tolerance_s)
+        return replace(row, changes=dict(self.changes), lift=replace(row.lift, **self.lift), history=history,
+                       instances=self.changes.get('centers', row.instances), parameters=self.parameters)
+
+    def to_json(self) -> str:
+        """JSON, with what the network's row says of its inputs and outputs."""
+        row = self.row()
+        facts = {
+            'network': self.network, 'summary': row.summary, 'tool': self.tool, 'changes': dict(self.changes), 'frames': row.frames,
+            'parameters': self.parameters, 'source': asdict(self.source), **_fixed(row),
+            'lift': {name: getattr(row.lift, name) for name in _DEPTH} | {'bins': row.lift.bins}}
+        return '{\n' + ',\n'.join(f' {json.dumps(name)}: {json.dumps(value)}' for name, value in facts.items()) + '\n}'
+
+    @classmethod
+    def from_json(cls, text: str, place: str | Path) -> Manifest:
+        """Read to_json. place: names the file in errors. Raises ValueError when it is none, or made for other inputs or classes
+        than this version's."""
+        try:
+            stored = json.loads(text)
+            row = entry(stored['network'])
+            lift = {name: stored['lift'][name] for name in _DEPTH if stored['lift'][name] != getattr(row.lift, name)}
+            changes = {name: tuple(value) if isinstance(value, list) else value for name, value in stored['changes'].items()}
+            manifest = cls(row.name, Source(**stored['source']), stored['parameters'], stored['tool'], changes, lift)
+            fixed = json.loads(json.dumps(_fixed(row)))
+            changed = [name for name, value in fixed.items() if stored[name] != value]
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise ValueError(f'the manifest of {place} is damaged ({error!r}): import the checkpoint again') from error
+        if changed:
+            raise ValueError(f'{place} was made by {manifest.tool}, whose {row.name} has other {", ".join(changed)}: import its '
+                             f'checkpoint {manifest.source.file} again')
+        return manifest
+
+
+def _fixed(row: NetworkEntry) -> dict[str, Any]:
+    """What no variant of a network changes: its images, cameras, grid and classes."""
+    return {'preprocessing': asdict(row.preprocessing), 'cameras': row.cameras, 'grid': asdict(row.grid),
+            'classes': [info.name for info in OCC3D]}
+
+
+def read_manifest(path: str | Path) -> Manifest | None:
+    """Manifest of a .safetensors or .onnx file; None for other files, and for those without one.
+
+    Raises ValueError when it is damaged or does not fit this version.
+    """
+    path = Path(path)
+    readers = {'.safetensors': _safetensors_metadata, '.onnx': _onnx_metadata}
+    if path.suffix not in readers:
+        return None
+    try:
+        with open(path, 'rb') as file:
+            text = readers[path.suffix](file).get(FIELD)
+    except (ValueError, AttributeError, MemoryError, OverflowError) as error:
+        raise ValueError(f'{path} is no whole {path.suffix[1:]} file ({error}): copy it again') from error
+    return None if text is None else Manifest.from_json(text, path)
+
+
+def _safetensors_metadata(file: BinaryIO) -> dict[str, str]:
+    header = json.loads(file.read(int.from_bytes(file.read(8), 'little')))
+    return header.get('__metadata__', {})
+
+
+def _onnx_metadata(file: BinaryIO) -> dict[str, str]:
+    """metadata_props of an ONNX file (field 14 of ModelProto; 1 and 2 of each entry), without reading its graph."""
+    size = os.fstat(file.fileno()).st_size
+    found = {}
+    while file.tell() < size:
+        tag, length = _varint(file), _varint(file)
+        if tag == 14 << 3 | 2:
+            pair = BytesIO(file.read(length))
+            texts = {}
+            while pair.tell() < length:
+                key = _varint(pair)
+                texts[key >> 3] = pair.read(_varint(pair)).decode()
+            found[texts.get(1, '')] = texts.get(2, '')
+        elif tag & 7 == 2:
+            file.seek(length, os.SEEK_CUR)
+        elif tag & 7:
+            raise ValueError(f'field of kind {tag & 7}')
+    return found
+
+
+def _varint(file: BinaryIO) -> int:
+    """A number as protocol buffers write it: seven bits per byte, the lowest first."""
+    value = shift = 0
+    while True:
+        byte = file.read(1)
+        if not byte:
+            raise ValueError('cut short')
+        value |= (byte[0] & 0x7f) << shift
+        shift += 7
+        if byte[0] < 0x80:
+            return value
+
+
+def entry_of_weights(row: NetworkEntry, weights: str | Path | None) -> NetworkEntry:
+    """A network's row in the form of the given weights: what their manifest changes is changed.
+
+    The row itself where there are no weights, or no manifest in them. Raises ValueError when they are another network's.
+    """
+    if weights is None or not Path(weights).expanduser().is_file():
+        return row
+    manifest = read_manifest(Path(weights).expanduser())
+    if manifest is None:
+        return row
+    if manifest.network != row.name:
+        raise ValueError(f'{weights} holds weights of {manifest.network}, not of {row.name}: choose that network, or other weights')
+    return manifest.row()
