@@ -5,7 +5,9 @@ A plain table that imports no torch, so nodes and the command line can read it a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from occ_perception.geometry.column_lift import LiftSpec
 from occ_perception.geometry.voxel_grid import OCC3D_GRID, VoxelGridSpec
@@ -31,12 +33,42 @@ class ImagePreprocessing:
 
 
 @dataclass(frozen=True)
+class HistorySpec:
+    """Which earlier frames a network looks at, beside the present one.
+
+    offsets_s: their ages in seconds, the youngest first (key frames of nuScenes are 0.5 s apart). tolerance_s: how far a
+    remembered frame may be from that age. stereo: images are also matched against the frame before, one key frame earlier.
+    """
+
+    offsets_s: tuple[float, ...] = ()
+    tolerance_s: float = 0.15
+    stereo: bool = False
+
+    def __post_init__(self) -> None:
+        if list(self.offsets_s) != sorted(set(self.offsets_s)) or any(age <= 0 for age in self.offsets_s):
+            raise ValueError(f'ages of past frames must grow and be positive: {self.offsets_s}')
+
+
+KEY_FRAME_INTERVAL_S = 0.5
+"""Distance of the key frames that the published networks were trained on."""
+
+
+def key_frames(count: int, stereo: bool = False) -> HistorySpec:
+    """History of so many nuScenes key frames."""
+    return HistorySpec(tuple(KEY_FRAME_INTERVAL_S * (k + 1) for k in range(count)), stereo=stereo)
+
+
+@dataclass(frozen=True)
 class NetworkEntry:
     """One row of the catalogue.
 
     family: package under networks/ that builds it. parameters: learnable ones. lift: frustum of networks that lift image
-    features through depth, else None. published_miou: Occ3D-nuScenes val, camera mask, percent; None where none was published.
-    weights: name of the shipped weights under occ_perception/weights/ without suffix, or None (the user brings a checkpoint).
+    features through depth, else None. history: past frames it looks at. instances: whether it finds instance centres.
+    published: score on Occ3D-nuScenes val in percent, mIoU under the camera mask unless `published_as` says otherwise; None where
+    none was published. published_pq: RayPQ in percent, of networks that find instances. changes: fields of its configuration that
+    weights at hand have otherwise (rows of a manifest; the catalogue's have none). rate_hz: sets per second it is asked for by
+    default. weights: name of the shipped weights under occ_perception/weights/ without suffix, or None (the user brings a
+    checkpoint).
     """
 
     name: str
@@ -44,23 +76,82 @@ class NetworkEntry:
     summary: str
     preprocessing: ImagePreprocessing
     parameters: int
+    lift: LiftSpec
     cameras: tuple[str, ...] = NUSCENES_CAMERAS
-    frames: int = 1
+    history: HistorySpec = HistorySpec()
     grid: VoxelGridSpec = OCC3D_GRID
-    lift: LiftSpec | None = None
-    published_miou: float | None = None
+    instances: bool = False
+    center_threshold: float = 0.3
+    published: float | None = None
+    published_as: str = 'mIoU'
+    published_pq: float | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    rate_hz: float = 2.0
     weights: str | None = None
 
+    @property
+    def frames(self) -> int:
+        """Frames whose maps are fused, the present one included."""
+        return 1 + len(self.history.offsets_s)
 
-_SAMPLE_IMAGES = ImagePreprocessing(input_height=128, input_width=352)
+
+_SMALL, _LARGE = ImagePreprocessing(), ImagePreprocessing(input_height=512, input_width=1408)
+_SAMPLE = ImagePreprocessing(input_height=128, input_width=352)
+_COARSE = LiftSpec(256, 704)
+_FINE = LiftSpec(256, 704, depth_step=0.5)
+_SID = LiftSpec(256, 704, depth_step=0.5, spacing='sid')
+_WIDE = LiftSpec(512, 1408, depth_step=0.5)
+_SAMPLE_LIFT = LiftSpec(128, 352, stride=8)
+
+
+def _volume(lift: LiftSpec) -> LiftSpec:
+    return replace(lift, z_cells=16)
+
 
 NETWORKS: dict[str, NetworkEntry] = {row.name: row for row in (
-    NetworkEntry('flashocc-r50-M0', 'flashocc', 'FlashOcc M0: ResNet-50, one frame, 2D BEV encoder, channel-to-height head',
-                 ImagePreprocessing(), 39_938_892, lift=LiftSpec(256, 704), published_miou=31.95),
-    NetworkEntry('scocc-r50', 'scocc', 'SCOcc, one frame: FlashOcc R50 with multi-scale fusion and coordinate attention',
-                 ImagePreprocessing(), 56_474_256, lift=LiftSpec(256, 704, depth_step=0.5), published_miou=33.95),
-    NetworkEntry('scocc_sample', 'scocc', 'SCOcc made small, trained on the sample world: live on two CPU cores',
-                 _SAMPLE_IMAGES, 6_581_092, lift=LiftSpec(128, 352, stride=8), weights='scocc_sample'),
+    # figures: tables "FlashOCC" and "Panoptic-FlashOCC" in README.md of github.com/Yzichen/FlashOCC at 4084861; no 16f rows there
+    NetworkEntry('bevdet-occ-r50', 'flashocc', 'BEVDet-Occ: voxel features, 3D encoder', _SMALL, 29_021_482, _volume(_FINE),
+                 published=31.60),
+    NetworkEntry('bevdet-occ-r50-4d-stereo', 'flashocc', 'BEVDet-Occ, two frames, stereo depth', _SMALL, 34_969_712, _volume(_FINE),
+                 history=key_frames(1, stereo=True), published=36.10),
+    NetworkEntry('bevdet-occ-stbase-4d-stereo-512x1408', 'flashocc', 'BEVDet-Occ, Swin-B, two frames, stereo depth', _LARGE,
+                 121_278_120, _volume(_WIDE), history=key_frames(1, stereo=True), published=42.0),
+    NetworkEntry('flashocc-r50-M0', 'flashocc', 'FlashOcc M0: ResNet-50, 2D BEV encoder, channel-to-height head', _SMALL,
+                 39_938_892, _COARSE, published=31.95),
+    NetworkEntry('flashocc-r50', 'flashocc', 'FlashOcc M1: finer depth, wider head', _SMALL, 44_744_312, _FINE, published=32.08),
+    NetworkEntry('flashocc-r50-4d-stereo', 'flashocc', 'FlashOcc M2: two frames, stereo depth', _SMALL, 58_668_414, _SID,
+                 history=key_frames(1, stereo=True), published=37.84),
+    NetworkEntry('flashocc-stbase-4d-stereo-512x1408', 'flashocc', 'FlashOcc M3: Swin-B, two frames, stereo depth', _LARGE,
+                 144_989_110, _WIDE, history=key_frames(1, stereo=True), published=43.52),
+    *(NetworkEntry(f'panoptic-flashocc-r50-{name}', 'flashocc', f'Panoptic-FlashOcc: {summary}', _SMALL, parameters,
+                   _COARSE if 'tiny' in name else _FINE, history=key_frames(past), instances=centers,
+                   center_threshold=0.1 if name.endswith('16f-pano') else 0.3, published=ray_iou, published_as='RayIoU',
+                   published_pq=ray_pq)
+      for name, summary, parameters, past, centers, ray_iou, ray_pq in (
+          ('depth-tiny', 'depth net, small', 45_317_698, 0, False, 34.57, None),
+          ('depth-tiny-pano', 'depth net, small, instance centres', 45_625_046, 0, True, 34.81, 12.9),
+          ('depth', 'depth net, instance centres', 58_214_898, 0, True, 34.93, None),
+          ('depth-pano', 'depth net, instance centres', 58_214_898, 0, True, 35.22, 13.2),
+          ('depth4d', 'two frames', 75_258_862, 1, False, 35.99, None),
+          ('depth4d-pano', 'two frames, instance centres', 75_639_938, 1, True, 36.76, 14.5),
+          ('depth4d-longterm8f', 'nine frames', 76_871_662, 8, False, 38.51, None),
+          ('depth4d-longterm8f-pano', 'nine frames, instance centres', 77_252_738, 8, True, 38.50, 16.0),
+          ('depth4d-longterm16f', '17 frames', 78_714_862, 16, False, None, None),
+          ('depth4d-longterm16f-pano', '17 frames, instance centres', 79_095_938, 16, True, None, None))),
+    NetworkEntry('scocc-r50', 'scocc', 'SCOcc: FlashOcc with multi-scale fusion and coordinate attention', _SMALL, 56_474_256,
+                 _FINE, published=33.95),
+    NetworkEntry('scocc-r50-4d-stereo', 'scocc', 'SCOcc, two frames, stereo depth', _SMALL, 77_204_694, _SID,
+                 history=key_frames(1, stereo=True), published=38.91),
+    NetworkEntry('scocc-r50-6f', 'scocc', 'SCOcc, seven frames, stereo depth', _SMALL, 78_356_694, _SID,
+                 history=key_frames(6, stereo=True), published=40.51),
+    NetworkEntry('scocc-stbase-4d-stereo-512x1408', 'scocc', 'SCOcc, Swin-B, two frames, stereo depth', _LARGE, 163_525_390, _WIDE,
+                 history=key_frames(1, stereo=True), published=43.76),
+    NetworkEntry('scocc-stbase-4f', 'scocc', 'SCOcc, Swin-B, five frames, stereo depth', _LARGE, 164_216_590, _WIDE,
+                 history=key_frames(4, stereo=True), published=45.01),
+    NetworkEntry('scocc_sample', 'scocc', 'SCOcc made small, trained on the sample world: live on two CPU cores', _SAMPLE,
+                 6_581_092, _SAMPLE_LIFT, rate_hz=5.0, weights='scocc_sample'),
+    NetworkEntry('scocc_sample_2f', 'scocc', 'The same with two frames', _SAMPLE, 6_608_740, _SAMPLE_LIFT,
+                 history=key_frames(1), rate_hz=4.0, weights='scocc_sample_2f'),
 )}
 """Catalogue name -> row."""
 

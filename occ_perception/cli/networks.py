@@ -30,35 +30,35 @@ def run(arguments: argparse.Namespace) -> int:
 def listing() -> str:
     """One line per network."""
     width = max(map(len, NETWORKS))
-    lines = [f'{"network":{width}}  input     frames  parameters  mIoU   weights  what it is']
+    lines = [f'{"network":{width}}  input     frames  parameters  published     weights  what it is']
     for row in NETWORKS.values():
         size = f'{row.preprocessing.input_height}x{row.preprocessing.input_width}'
-        score = '-' if row.published_miou is None else f'{row.published_miou:.2f}'
-        lines.append(f'{row.name:{width}}  {size:8}  {row.frames:6}  {row.parameters / 1e6:8.2f} M  {score:5}  '
+        score = '-' if row.published is None else f'{row.published:.2f} {row.published_as}'
+        lines.append(f'{row.name:{width}}  {size:8}  {row.frames:6}  {row.parameters / 1e6:8.2f} M  {score:12}  '
                      f'{"shipped" if row.weights else "yours":7}  {row.summary}')
-    lines.append('mIoU: as published, Occ3D-nuScenes val, camera mask, percent. Weights "yours": bring the official checkpoint.')
+    lines.append('Published: percent on Occ3D-nuScenes val; mIoU under the camera mask. Weights "yours": bring the checkpoint.')
     return '\n'.join(lines)
 
 
 def description(row: NetworkEntry) -> str:
     """All that the catalogue knows of one network."""
     images, grid = row.preprocessing, row.grid
+    panoptic = '' if row.published_pq is None else f', {row.published_pq} % RayPQ'
     facts = {
         'what it is': row.summary,
         'family': row.family,
         'parameters': f'{row.parameters:,}',
         'weights': f'shipped: {row.weights}' if row.weights else 'yours: name a .safetensors or .pth file',
-        'published mIoU': '-' if row.published_miou is None else f'{row.published_miou} % (Occ3D-nuScenes val, camera mask)',
+        'published': '-' if row.published is None else f'{row.published} % {row.published_as}{panoptic}, Occ3D-nuScenes val',
         'cameras': ', '.join(row.cameras),
-        'frames': str(row.frames),
+        'frames': str(row.frames) + (f', {row.history.offsets_s[0]} s apart' if row.history.offsets_s else ''),
         'images': f'{images.input_height} x {images.input_width} RGB: resized to that width ({images.resample}), bottom rows kept',
         'normalisation': f'inside the network: channels reversed, mean {images.mean}, std {images.std}',
         'grid': f'{" x ".join(map(str, grid.shape))} voxels of {grid.resolution_m} m from {grid.origin_m} m (x, y, z)',
     }
-    if row.lift:
-        lift = row.lift
-        facts['depth'] = f'{lift.bins} bins, {lift.depth_start} to {lift.depth_stop} m, {lift.spacing}'
-        facts['image features'] = f'{lift.feature_height} x {lift.feature_width}, stride {lift.stride}'
+    lift = row.lift
+    facts['depth'] = f'{lift.bins} bins, {lift.depth_start} to {lift.depth_stop} m, {lift.spacing}'
+    facts['image features'] = f'{lift.feature_height} x {lift.feature_width}, stride {lift.stride}'
     width = max(map(len, facts))
     return '\n'.join([row.name, *(f'  {title:{width}}  {text}' for title, text in facts.items())])
 

@@ -10,12 +10,25 @@ import onnx
 import pytest
 import torch
 
-from occ_perception.catalogue import entry
+from occ_perception.catalogue import ImagePreprocessing, entry
 from occ_perception.checkpoints import save_weights
-from occ_perception.engines.export import compare_with_torch, example_inputs, export_onnx
-from occ_perception.geometry.column_lift import OUTSIDE, LiftTables
+from occ_perception.engines.example_inputs import example_feeds, example_inputs
+from occ_perception.engines.export import compare_with_torch, export_network, export_onnx
+from occ_perception.engines.graph_engine import GraphEngine, StereoGraphEngine, stage_files
+from occ_perception.engines.graphs import WholeGraph
+from occ_perception.engines.openvino_engine import OpenVinoSession
+from occ_perception.engines.protocol import EngineUnavailable, PlacedFrame
+from occ_perception.engines.torch_engine import TorchEngine
+from occ_perception.geometry.column_lift import OUTSIDE, LiftSpec, LiftTables
+from occ_perception.geometry.transforms import matrix
 from occ_perception.networks.build import build_network
+from occ_perception.networks.configs import config_of
+from occ_perception.networks.flashocc.config import BackboneConfig
+from occ_perception.networks.flashocc.network import FlashOcc
 from occ_perception.networks.parts.lift_splat import LiftTensors
+from occ_perception.runtime.memory import CameraSet, Remembered, TemporalMemory
+from occ_perception.runtime.sequence import place_frames
+from occ_perception.training.start import start_from
 
 NAME = 'scocc_sample'
 CAPS = entry(NAME).lift.default_caps(6)
@@ -34,7 +47,7 @@ def lively_network() -> torch.nn.Module:
     frames = [example_inputs(entry(NAME), CAPS, seed) for seed in (0, 1)]
     tables = LiftTensors.stack([tables for _, tables in frames])
     with torch.no_grad():
-        network.train()(torch.from_numpy(np.stack([images for images, _ in frames])), tables)
+        network.train()(torch.from_numpy(np.stack([images for images, _ in frames]))[:, None], tables)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_var.clamp_(min=0.1)  # two pooled samples may be nearly the same: that would amplify rounding
@@ -112,33 +125,89 @@ def test_other_table_sizes_are_exported_on_demand(weights, tmp_path):
 
 
 def test_disagreement_is_measured(exported):
-    images, tables = example_inputs(entry(NAME), CAPS)
     torch.manual_seed(1)
-    other = build_network(NAME).eval()
-
-    class Other(torch.nn.Module):
-        def forward(self, images, *tables):
-            return other.predict(images[None], LiftTensors(*(t[None] for t in tables), CAPS.slots))[0]
-
-    assert max(compare_with_torch(Other(), exported[0], images, tables).values()) < 0.9
+    other = WholeGraph(build_network(NAME).eval(), CAPS.slots)
+    assert max(compare_with_torch(other, exported[0], example_feeds(entry(NAME), CAPS, other)).values()) < 0.9
 
 
 def test_training_form_and_prediction_agree():
     network = lively_network()
     images, tables = example_inputs(entry(NAME), CAPS)
-    stacked, lifted = torch.from_numpy(images)[None], LiftTensors.from_arrays(tables.arrays())
+    lifted = LiftTensors.from_arrays(tables.arrays())
     with torch.inference_mode():
-        output = network(stacked, lifted)
-        labels = network.predict(stacked, lifted)
+        output = network(torch.from_numpy(images)[None, None], lifted)
+    labels = TorchEngine(network).infer(images, [PlacedFrame(None, tables.arrays())]).labels
     assert output.logits.shape == (1, 200, 200, 16, 18)
     assert output.image_features.shape == (1, 6, network.config.neck_channels, 16, 44)
-    assert torch.equal(output.logits.argmax(-1).byte(), labels)
+    assert (output.logits[0].argmax(-1).numpy() == labels).mean() > 0.9999
 
 
 def test_gradients_reach_every_parameter():
     torch.manual_seed(0)
     network = build_network(NAME).train()
     images, tables = example_inputs(entry(NAME), CAPS)
-    output = network(torch.from_numpy(np.stack([images] * 2)), LiftTensors.stack([tables] * 2))
+    output = network(torch.from_numpy(np.stack([images] * 2))[:, None], LiftTensors.stack([tables] * 2))
     output.logits.logsumexp(-1).mean().backward()
     assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
+
+
+@pytest.mark.parametrize('memory', ['exact', 'warped'])
+def test_a_network_with_memory_is_exported_whole(memory, tmp_path):
+    """The exported file, fed frame by frame, labels voxels as torch does: cold start, then a remembered frame."""
+    row = entry('scocc_sample_2f')
+    torch.manual_seed(0)
+    network = build_network(row.name).eval()
+    start_from(network, lively_network().state_dict())
+    torch.nn.init.normal_(network.img_bev_encoder_backbone.layers[0][0].conv1.weight[:, 32:], std=0.05)
+    path = tmp_path / 'two.onnx'
+    assert min(export_network(network, row, path, CAPS, memory=memory).values()) >= 0.9999
+    images, tables = example_inputs(row, CAPS)
+    other, _ = example_inputs(row, CAPS, seed=2)
+    engines = TorchEngine(network), GraphEngine(OpenVinoSession(path, precision='f32'), memory)
+    warp = np.array([[1, 0, 0.05], [0, 1, 0]], np.float32) if memory == 'warped' else None
+    for engine in engines:
+        present = PlacedFrame(None, tables.arrays())
+        cold = engine.infer(other, [present, present])
+        past = PlacedFrame(cold.memory, tables.arrays() if warp is None else None, warp=warp)
+        warm = engine.infer(images, [present, past])
+        if engine is engines[0]:
+            expected = cold.labels, warm.labels
+    assert (cold.labels == expected[0]).mean() > 0.999
+    assert (warm.labels == expected[1]).mean() > 0.999
+    assert (engines[1].infer(images, [present, present]).labels != warm.labels).mean() > 0.001
+    with pytest.raises(EngineUnavailable, match='--memory'):
+        GraphEngine(OpenVinoSession(path), 'exact' if memory == 'warped' else 'warped')
+
+
+@pytest.mark.parametrize('memory', ['exact', 'warped'])
+def test_a_stereo_network_is_exported_in_three_graphs(memory, tmp_path):
+    """A drive of three frames through the files gives torch's labels: cold start, first match, remembered costs."""
+    row = replace(entry('scocc-r50-4d-stereo'), lift=LiftSpec(64, 176, depth_step=4.0),
+                  preprocessing=ImagePreprocessing(input_height=64, input_width=176))
+    config = replace(config_of(row.name), backbone=BackboneConfig('basic', 8, (8, 16, 24, 32), (1, 1, 1, 1), (0, 2, 3)),
+                     neck_channels=16, lift_channels=8, bev_widths=(16, 16, 16), bev_channels=16, head_channels=16)
+    torch.manual_seed(0)
+    network = FlashOcc(config, row.preprocessing, row.lift).eval()
+    with torch.no_grad():
+        network.occ_head.predicter[0].weight.normal_(std=3)
+    path = tmp_path / 'stereo.onnx'
+    assert min(export_network(network, row, path, memory=memory).values()) >= 0.9999
+    files = [*stage_files(path), path]
+    assert all(file.is_file() for file in files)
+    engines = TorchEngine(network), StereoGraphEngine(*(OpenVinoSession(file, precision='f32') for file in files), memory)
+    intrinsics = np.stack([np.array([[140.0, 0, 88], [0, 140, 20], [0, 0, 1]])] * 6)
+    mounts = np.stack([matrix(np.array([[np.sin(a), 0, np.cos(a)], [-np.cos(a), 0, np.sin(a)], [0, -1, 0]]), (0, 0, 1.5))
+                       for a in np.arange(6)])
+    memories = [TemporalMemory(row.history, memory) for _ in engines]
+    for step in range(3):
+        images = example_inputs(row, row.lift.default_caps(6), seed=step)[0]
+        fixed_from_ego = matrix(np.eye(3), (4.0 * step, 0, 0))
+        cameras = CameraSet(intrinsics, mounts, fixed_from_ego @ mounts, np.ones(6, bool))
+        labels = []
+        for engine, remembered in zip(engines, memories, strict=True):
+            past = remembered.recall(step * 500_000_000)
+            found = engine.infer(images, place_frames(row, True, cameras, fixed_from_ego, past, memory))
+            remembered.add(Remembered(step * 500_000_000, fixed_from_ego, cameras, found.memory, past[0] is not None))
+            labels.append(found.labels)
+        assert (labels[0] == labels[1]).mean() > 0.999
+        assert len(np.unique(labels[0])) > 2

@@ -53,7 +53,7 @@ def test_real_frame_gives_finite_outputs(name, shared, tmp_path):
     network.load_state_dict({key: torch.from_numpy(np.asarray(value)) for key, value in state.items()})
     save_weights(network.state_dict(), tmp_path / 'random.safetensors', half=False)
     with torch.inference_mode():
-        output = network.eval()(torch.from_numpy(np.stack(images))[None], LiftTensors.stack([tables]))
+        output = network.eval()(torch.from_numpy(np.stack(images))[None, None], LiftTensors.stack([tables]))
     assert output.logits.shape == (1, 200, 200, 16, 18)
     assert output.logits.isfinite().all()
     assert output.depth_logits.isfinite().all()

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from occ_perception.catalogue import NETWORKS
-from occ_perception.datasets.sample_world import make_street, render_frame
+from occ_perception.datasets.sample_world import make_street, render_frame, sensor_frame
 from occ_perception.engines.select import shipped_file
-from occ_perception.runtime.frames import CameraImage, SensorFrame
 from occ_perception.runtime.predictor import Predictor
 
 SHIPPED = [name for name, row in NETWORKS.items() if row.weights]
@@ -36,9 +35,7 @@ def test_exporting_again_gives_the_shipped_onnx(name, tmp_path):
     agreement = export_onnx(name, None, tmp_path / 'again.onnx')
     assert min(agreement.values()) >= 0.9999
     rendered = render_frame(make_street(200_950, 2.0), 1.0, sweep=False, truth=False)
-    cameras = {view.name: CameraImage(view.name, round(view.time_s * 1e9), view.image, view.intrinsics, view.ego_from_camera,
-                                      view.fixed_from_ego) for view in rendered.cameras.values()}
-    frame = SensorFrame(round(rendered.time_s * 1e9), rendered.fixed_from_ego, cameras)
+    frame = sensor_frame(rendered)
     shipped = Predictor(name, 'openvino').predict(frame).labels
     assert (Predictor(name, 'openvino', tmp_path / 'again.onnx').predict(frame).labels == shipped).mean() >= 0.9999
     assert len(np.unique(shipped)) > 8

@@ -67,17 +67,21 @@ def _flashocc_value(key: str, shape: tuple[int, ...]) -> np.ndarray:
         gain = 2.5
     elif 'img_view_transformer.depth_net.weight' in key:
         gain = 2.0
-    elif any(part in key for part in ('img_bev_encoder', 'pre_process', 'occ_head')):
+    elif 'depth_net.depth_conv.' in key:
+        gain = 1.2
+    elif any(part in key for part in ('img_bev_encoder', 'pre_process', 'occ_head', 'aux_centerness_head')):
         gain = 1.0
+    if len(shape) == 5:
+        gain *= 1.5
     value = random.standard_normal(shape) * (gain * np.sqrt(2 / np.prod(shape[1:])))
-    if 'predicter' in key and shape[1] <= 64:
-        value = value - value.mean(axis=1, keepdims=True)
+    if len(shape) == 5 or ('predicter' in key and shape[1] <= 64):
+        value = value - value.mean(axis=tuple(range(1, len(shape))), keepdims=True)
     return value
 
 
-def image(height: int, width: int, camera: int) -> np.ndarray:
-    """(height, width, 3) uint8 RGB: five octaves of smooth noise; camera counts through CAMERAS."""
-    random = generator(f'image/0/0/{camera}')
+def image(height: int, width: int, camera: int, age: int = 0) -> np.ndarray:
+    """(height, width, 3) uint8 RGB: five octaves of smooth noise; camera counts through CAMERAS, age key frames back."""
+    random = generator(f'image/0/{age}/{camera}')
     total = np.zeros((height, width, 3))
     for cells, amplitude in ((4, 1.0), (8, 0.7), (16, 0.5), (48, 0.35), (128, 0.25)):
         coarse = random.standard_normal((cells, 2 * cells, 3))
@@ -103,20 +107,24 @@ def rig(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     network_from_source (6, 3, 3). The reference is the ego pose at the first camera's exposure."""
     scale = width / 1600
     post = np.array([[scale, 0, 0], [0, scale, -(int(900 * scale) - height)], [0, 0, 1]])
-    intrinsics, ego_from_camera, global_from_ego = [], [], []
-    for focal, cx, cy, yaw, pitch, roll, x, y, z, exposure in CAMERAS.values():
-        intrinsics.append([[focal, 0, cx], [0, focal, cy], [0, 0, 1]])
+    intrinsics = [[[focal, 0, cx], [0, focal, cy], [0, 0, 1]] for focal, cx, cy, *_ in CAMERAS.values()]
+    ego_from_camera, global_from_ego = poses()
+    reference_from_camera = np.linalg.inv(global_from_ego[0]) @ global_from_ego @ ego_from_camera
+    return np.array(intrinsics, np.float32), reference_from_camera, np.stack([post] * len(CAMERAS)).astype(np.float32)
+
+
+def poses(age: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """ego_from_camera and, at each exposure, global_from_ego, both (6, 4, 4), `age` key frames back."""
+    ego_from_camera, global_from_ego = [], []
+    for _, _, _, yaw, pitch, roll, x, y, z, exposure in CAMERAS.values():
         pose = np.eye(4)
         pose[:3, :3] = (_turn(2, np.radians(yaw)) @ _turn(1, np.radians(pitch)) @ _turn(0, np.radians(roll))
                         @ np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]]))
         pose[:3, 3] = x, y, z
         ego_from_camera.append(pose)
-        global_from_ego.append(_ego_pose(exposure))
+        global_from_ego.append(_ego_pose(exposure - 0.5 * age))
     # the published inputs are float32
-    ego_from_camera = np.array(ego_from_camera, np.float32).astype(np.float64)
-    global_from_ego = np.array(global_from_ego, np.float32).astype(np.float64)
-    reference_from_camera = np.linalg.inv(global_from_ego[0]) @ global_from_ego @ ego_from_camera
-    return np.array(intrinsics, np.float32), reference_from_camera, np.stack([post] * len(CAMERAS)).astype(np.float32)
+    return np.array(ego_from_camera, np.float32).astype(np.float64), np.array(global_from_ego, np.float32).astype(np.float64)
 
 
 def _ego_pose(time: float, speed: float = 8.4, yaw_rate: float = 0.12, yaw_0: float = -1.927) -> np.ndarray:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from occ_perception.geometry.column_lift import LiftSpec, LiftTables
+from occ_perception.networks.parts.depth_net import DepthNet, match_costs
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class LiftTensors:
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], device: torch.device | str = 'cpu') -> LiftTensors:
         """A batch of one from LiftTables.arrays()."""
         return cls._of({name: arrays[name][None] for name in LiftTables.NAMES}, int(arrays['slots']), device)
+
+    def every(self, step: int, first: int) -> LiftTensors:
+        """The tables of samples first, first + step, ...: of the frames of one age, where batches hold sequences."""
+        return self if step == 1 else LiftTensors(slots=self.slots, **{
+            name: getattr(self, name)[first::step] for name in LiftTables.NAMES})
 
     @classmethod
     def _of(cls, arrays: Mapping[str, np.ndarray], slots: int, device: torch.device | str) -> LiftTensors:
@@ -73,16 +79,44 @@ def lift(depth: Tensor, features: Tensor, tables: LiftTensors, map_shape: tuple[
 
 
 class LiftSplat(nn.Module):
-    """LSSViewTransformer: one 1x1 convolution gives depth logits and context, which are lifted into the map."""
+    """The view transformers of the BEVDet line: depth and context of image features, lifted into the map.
 
-    def __init__(self, in_channels: int, channels: int, spec: LiftSpec) -> None:
+    depth: 'plain' (LSSViewTransformer: one 1x1 convolution), 'camera' (LSSViewTransformerBEVDepth) or 'stereo'
+    (LSSViewTransformerBEVStereo).
+    """
+
+    depths: Tensor
+
+    def __init__(self, in_channels: int, channels: int, spec: LiftSpec, depth: str = 'plain') -> None:
         super().__init__()
         self.spec = spec
-        self.depth_net = nn.Conv2d(in_channels, spec.bins + channels, 1)
+        self.depth_net = (nn.Conv2d(in_channels, spec.bins + channels, 1) if depth == 'plain'
+                          else DepthNet(in_channels, spec.bins, channels, depth == 'stereo'))
+        self.register_buffer('depths', torch.from_numpy(spec.depths.astype(np.float32)), persistent=False)
 
-    def forward(self, features: Tensor, tables: LiftTensors) -> tuple[Tensor, Tensor]:
-        """(B, N, C, H, W) image features -> (BEV map (B, channels * z, Y, X), depth logits (B, N, bins, H, W))."""
-        batch, cameras = features.shape[:2]
-        both = self.depth_net(features.flatten(0, 1)).unflatten(0, (batch, cameras))
-        logits, context = both.split([self.spec.bins, both.shape[2] - self.spec.bins], 2)
+    def prepared(self, features: Tensor) -> Tensor:
+        """Image features (F, N, C, H, W) -> what of depth and context does not depend on the camera, (F, N, C', H, W)."""
+        net = self.depth_net.reduced if isinstance(self.depth_net, DepthNet) else self.depth_net
+        return net(features.flatten(0, 1)).unflatten(0, features.shape[:2])
+
+    def matched(self, present: Tensor, before: Tensor, sweeps: Tensor) -> Tensor:
+        """Matching costs of one frame, (N, bins, H, W): features (N, C, 4 H, 4 W) of two frames, plane sweeps (N, 3, 13)."""
+        assert isinstance(self.depth_net, DepthNet)
+        size = self.spec.input_height, self.spec.input_width
+        return self.depth_net.matched(match_costs(present, before, sweeps, self.depths, size))
+
+    def forward(self, prepared: Tensor, tables: LiftTensors, cameras: Tensor | None = None,
+                matched: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(F, N, C', H, W) prepared features -> (maps (F, channels * z, Y, X), depth logits (F, N, bins, H, W)).
+
+        cameras: (F, N, 27) vectors and matched: (F, N, bins, H, W), for the depth nets that take them.
+        """
+        frames = prepared.shape[:2]
+        if isinstance(self.depth_net, DepthNet):
+            assert cameras is not None
+            logits, context = self.depth_net(prepared.flatten(0, 1), cameras.flatten(0, 1),
+                                             None if matched is None else matched.flatten(0, 1))
+            logits, context = logits.unflatten(0, frames), context.unflatten(0, frames)
+        else:
+            logits, context = prepared.split([self.spec.bins, prepared.shape[2] - self.spec.bins], 2)
         return lift(logits.softmax(2), context, tables, self.spec.map_shape), logits
