@@ -1,14 +1,76 @@
-"""What every inference backend is: a function from images and lift tables to labels."""
+"""What every inference backend is: a function from images, geometry and remembered frames to labels and one more memory."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+
+EXACT, WARPED = 'exact', 'warped'
+MEMORY_FORMS = EXACT, WARPED
+"""How past frames enter: their features are lifted again from where they were seen, or their maps are moved as pictures are."""
 
 
 class EngineUnavailable(ValueError):
     """A backend cannot run here; the message says what is missing and what to do."""
+
+
+@dataclass(frozen=True)
+class FrameMemory:
+    """What an engine keeps of a frame, on its own device; nobody else looks inside.
+
+    prepared: features to be lifted again. stereo: features that later frames are matched against. matched: its matching costs with
+    the frame before it. map: its map in the ego frame of its own time. None where the network or the form of memory has no use for
+    it.
+    """
+
+    prepared: Any = None
+    stereo: Any = None
+    matched: Any = None
+    map: Any = None
+
+
+@dataclass(frozen=True)
+class Match:
+    """Stereo matching of a frame with the one before it. before: None for the present frame; sweeps: (N, 3, 13) of plane_sweeps."""
+
+    before: FrameMemory | None
+    sweeps: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedFrame:
+    """One place in a sequence, as seen from the present ego frame.
+
+    memory: what the engine kept of a past frame, None for the present one. tables: its lift tables by name (LiftTables.arrays()),
+    None with a warp. cameras: (N, 27) float32 camera vectors, for networks that take them. match: None where the remembered costs
+    hold. warp: (2, 3) float32 of geometry.map_warp, moves the remembered map.
+    """
+
+    memory: FrameMemory | None
+    tables: dict[str, np.ndarray] | None = None
+    cameras: np.ndarray | None = None
+    match: Match | None = None
+    warp: np.ndarray | None = None
+
+
+class CenterArrays(NamedTuple):
+    """Maps of instance centres over (Y, X) cells: reg (2, Y, X), height (1, Y, X), heatmap (10, Y, X) logits; float32."""
+
+    reg: np.ndarray
+    height: np.ndarray
+    heatmap: np.ndarray
+
+
+@dataclass(frozen=True)
+class Inference:
+    """labels: (nx, ny, nz) uint8. centers: None without a head for them. memory: of the present frame, None without history."""
+
+    labels: np.ndarray
+    centers: CenterArrays | None
+    memory: FrameMemory | None
 
 
 class Engine(Protocol):
@@ -19,6 +81,10 @@ class Engine(Protocol):
 
     description: str
 
-    def infer(self, images: np.ndarray, tables: dict[str, np.ndarray]) -> np.ndarray:
-        """Semantic labels (nx, ny, nz) uint8 of images (N, H, W, 3) uint8 RGB at network size and the lift tables."""
+    def infer(self, images: np.ndarray, frames: Sequence[PlacedFrame]) -> Inference:
+        """Occupancy of images (N, H, W, 3) uint8 RGB at network size.
+
+        frames: the present one, then one per past frame of the network, youngest first; where the past is not known, the present
+        frame stands in (the same object may stand in several places).
+        """
         ...

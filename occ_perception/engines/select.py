@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
 from occ_perception.catalogue import NetworkEntry
-from occ_perception.engines.protocol import Engine, EngineUnavailable
+from occ_perception.engines.graph_engine import GraphEngine, Session, StereoGraphEngine, stage_files
+from occ_perception.engines.protocol import EXACT, Engine, EngineUnavailable
 
-BACKENDS = ('auto', 'openvino', 'tensorrt', 'torch')
+BACKENDS = ('auto', 'openvino', 'onnxruntime', 'tensorrt', 'torch')
 RANDOM_WEIGHTS = 'random'
 """Asks for seeded random weights: shows that a network runs, predicts nothing useful. Torch backend only."""
 
@@ -41,36 +44,50 @@ def find_weights(entry: NetworkEntry, weights: str | Path | None, suffixes: tupl
 
 
 def open_engine(entry: NetworkEntry, backend: str = 'auto', weights: str | Path | None = None,
-                threads: int | None = None) -> Engine:
-    """The network in a backend, ready to run.
+                threads: int | None = None, memory: str = EXACT) -> Engine:
+    """The network in a backend, ready to run. memory: the form in which past frames enter, one of MEMORY_FORMS.
 
     'auto' takes torch for random weights and for .safetensors or .pth files, else TensorRT where it can run, else OpenVINO.
     Raises EngineUnavailable (a ValueError) with what is missing where the backend cannot run.
     """
-    if backend not in BACKENDS:
-        raise ValueError(f'backend {backend!r} is unknown: choose one of {", ".join(BACKENDS)}')
-    if backend == 'auto':
-        backend = _best_backend(entry, weights)
+    backend = chosen_backend(entry, backend, weights)
     if backend == 'torch':
         try:
-            from occ_perception.engines.torch_engine import TorchEngine
+            from occ_perception.engines.torch_engine import open_torch
         except ModuleNotFoundError as error:
             if error.name != 'torch':
                 raise
             raise EngineUnavailable("backend 'torch' needs PyTorch: pip install torch, or give weights as .onnx") from error
         path = None if str(weights) == RANDOM_WEIGHTS else find_weights(entry, weights, ('.safetensors', '.pth'))
-        return TorchEngine(entry.name, path, threads)
+        return open_torch(entry, path, threads)
     if str(weights) == RANDOM_WEIGHTS:
         raise ValueError(f'weights={RANDOM_WEIGHTS!r} needs the torch backend, not {backend!r}')
     onnx_file = find_weights(entry, weights, ('.onnx',))
+    open_session: Callable[[Path], Session]
     if backend == 'tensorrt':
-        from occ_perception.engines.tensorrt_engine import TensorRtEngine
-        return TensorRtEngine(onnx_file)
-    from occ_perception.engines.openvino_engine import OpenVinoEngine
-    return OpenVinoEngine(onnx_file, threads)
+        from occ_perception.engines.tensorrt_engine import TensorRtSession
+        open_session = TensorRtSession
+    elif backend == 'onnxruntime':
+        from occ_perception.engines.onnxruntime_session import OnnxRuntimeSession
+        open_session = partial(OnnxRuntimeSession, threads=threads)
+    else:
+        from occ_perception.engines.openvino_engine import OpenVinoSession
+        open_session = partial(OpenVinoSession, threads=threads)
+    if not entry.history.stereo:
+        return GraphEngine(open_session(onnx_file), memory)
+    parts = stage_files(onnx_file)
+    missing = [part.name for part in parts if not part.is_file()]
+    if missing:
+        raise ValueError(f'{onnx_file} needs {" and ".join(missing)} beside it: `occ export {entry.name}` writes all three')
+    return StereoGraphEngine(open_session(parts[0]), open_session(parts[1]), open_session(onnx_file), memory)
 
 
-def _best_backend(entry: NetworkEntry, weights: str | Path | None) -> str:
+def chosen_backend(entry: NetworkEntry, backend: str, weights: str | Path | None) -> str:
+    """The backend itself, or for 'auto' the one that `open_engine` takes. Raises ValueError for one that is not in BACKENDS."""
+    if backend not in BACKENDS:
+        raise ValueError(f'backend {backend!r} is unknown: choose one of {", ".join(BACKENDS)}')
+    if backend != 'auto':
+        return backend
     if str(weights) == RANDOM_WEIGHTS or (weights is not None and Path(weights).suffix != '.onnx'):
         return 'torch'
     if weights is None and entry.weights is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,8 @@ def missing_for_tensorrt() -> str | None:
     return None
 
 
-class TensorRtEngine:
-    """Runs an exported network on the current CUDA device; builds the engine when the cache has none for it."""
+class TensorRtSession:
+    """Runs an exported network on the current CUDA device (graph_engine.Session); builds the engine when none is cached."""
 
     def __init__(self, onnx_file: Path) -> None:
         missing = missing_for_tensorrt()
@@ -67,20 +68,20 @@ class TensorRtEngine:
             self._context.set_tensor_address(name, tensor.data_ptr())
             is_input = self._engine.get_tensor_mode(name) == tensorrt.TensorIOMode.INPUT
             (self._inputs if is_input else self._outputs)[name] = tensor
+        self.shapes: dict[str, tuple[int, ...]] = {name: tuple(tensor.shape) for name, tensor in self._inputs.items()}
         self.description = f'tensorrt {tensorrt.__version__}, {torch.cuda.get_device_name()}, f32'
 
-    def infer(self, images: np.ndarray, tables: dict[str, np.ndarray]) -> np.ndarray:
-        """See Engine.infer."""
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """See Session.run."""
         torch = self._torch
-        feeds = {'images': images, **tables}
         with torch.cuda.stream(self._stream):
             for name, tensor in self._inputs.items():
                 tensor.copy_(torch.from_numpy(np.ascontiguousarray(feeds[name])), non_blocking=True)
             if not self._context.execute_async_v3(self._stream.cuda_stream):
                 raise RuntimeError('TensorRT refused to run the engine; see its log lines above')
-            labels = self._outputs['labels'].to('cpu', non_blocking=True)
+            outputs = {name: tensor.to('cpu', non_blocking=True) for name, tensor in self._outputs.items()}
         self._stream.synchronize()
-        return labels.numpy()
+        return {name: tensor.numpy() for name, tensor in outputs.items()}
 
 
 def _torch_dtypes(torch) -> dict:

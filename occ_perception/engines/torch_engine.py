@@ -2,33 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from occ_perception.catalogue import NetworkEntry
 from occ_perception.checkpoints import load_weights
+from occ_perception.engines.protocol import CenterArrays, FrameMemory, Inference, Match, PlacedFrame
 from occ_perception.networks.build import build_network
+from occ_perception.networks.flashocc.network import FlashOcc
 from occ_perception.networks.parts.lift_splat import LiftTensors
+from occ_perception.networks.parts.warp import warp_map
+
+
+def open_torch(row: NetworkEntry, weights: Path | None, threads: int | None = None) -> TorchEngine:
+    """A network with its weights: a checkpoint, or None for seeded random ones."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    built = build_network(row)
+    if weights is not None:
+        load_weights(built, weights)
+    engine = TorchEngine(built)
+    engine.description += '' if weights else ', RANDOM WEIGHTS'
+    return engine
 
 
 class TorchEngine:
-    """Runs a network in float32. weights: a checkpoint, or None for seeded random weights."""
+    """Runs a network in float32, see Engine. channels_last: memory layout of 2D convolutions, faster so on CPUs and GPUs."""
 
-    def __init__(self, network: str, weights: Path | None, threads: int | None = None) -> None:
-        if threads is not None:
-            torch.set_num_threads(threads)
+    def __init__(self, network: FlashOcc, channels_last: bool = True) -> None:
         self._device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-        torch.manual_seed(0)
-        self._network = build_network(network)
-        if weights is not None:
-            load_weights(self._network, weights)
-        self._network.to(self._device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._network = network.to(self._device).eval()
+        for module in network.modules():  # volumes have five axes and stay as they are
+            if isinstance(module, torch.nn.Conv2d):
+                layout = torch.channels_last if channels_last else torch.contiguous_format
+                module.to(memory_format=layout)  # type: ignore[call-overload]
         device = torch.cuda.get_device_name() if self._device.type == 'cuda' else f'CPU, {torch.get_num_threads()} threads'
-        self.description = f'torch {torch.__version__}, {device}, f32' + ('' if weights else ', RANDOM WEIGHTS')
+        self.description = f'torch {torch.__version__}, {device}, f32'
 
     @torch.inference_mode()
-    def infer(self, images: np.ndarray, tables: dict[str, np.ndarray]) -> np.ndarray:
+    def infer(self, images: np.ndarray, frames: Sequence[PlacedFrame]) -> Inference:
         """See Engine.infer."""
-        lift = LiftTensors.from_arrays(tables, self._device)
-        return self._network.predict(torch.from_numpy(images)[None].to(self._device), lift)[0].cpu().numpy()
+        features = self._network.frame_features(self._tensor(images))
+        present = FrameMemory(features.prepared, features.stereo)
+        matched: dict[int, Tensor] = {}
+        maps: dict[int, Tensor] = {}
+        for frame in frames:
+            if id(frame) in maps:
+                continue
+            memory = frame.memory or present
+            if frame.warp is not None:
+                maps[id(frame)] = warp_map(memory.map, self._tensor(frame.warp))
+                continue
+            costs = memory.matched if frame.match is None else self._match(memory, frame.match, present)
+            matched[id(frame)] = costs
+            assert frame.tables is not None
+            cameras = None if frame.cameras is None else self._tensor(frame.cameras)
+            tables = LiftTensors.from_arrays(frame.tables, self._device)
+            maps[id(frame)] = self._network.frame_map(memory.prepared, tables, cameras, costs)[0]
+        labels, centers = self._network.decide([maps[id(frame)] for frame in frames])
+        first = id(frames[0])
+        found = None if centers is None else CenterArrays(*(x[0].cpu().numpy() for x in centers))
+        return Inference(labels[0].byte().cpu().numpy(), found,
+                         FrameMemory(features.prepared, features.stereo, matched[first], maps[first]))
+
+    def _match(self, memory: FrameMemory, match: Match, present: FrameMemory) -> Tensor:
+        before = match.before or present
+        transformer = self._network.img_view_transformer
+        return transformer.matched(memory.stereo[0], before.stereo[0], torch.from_numpy(match.sweeps).to(self._device))[None]
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array))[None].to(self._device)

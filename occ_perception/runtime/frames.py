@@ -62,7 +62,9 @@ class OccupancyPrediction:
     """Semantic occupancy around the ego vehicle at stamp_ns.
 
     labels: (nx, ny, nz) uint8, Occ3D ids, UNKNOWN (255) where no valid camera could see. instance_ids: (nx, ny, nz)
-    uint16, 0 = none. cameras_used: name -> age in seconds (reference stamp minus exposure). timings_ms: by stage.
+    uint16, 0 = none. cameras_used: name -> age in seconds (reference stamp minus exposure). past_stamps_ns: of the past frame at
+    each age that the network looks at, 0 where none was known. forgotten: why the past was forgotten before this frame, '' if it
+    was not. timings_ms: by stage.
     """
 
     stamp_ns: int
@@ -72,4 +74,6 @@ class OccupancyPrediction:
     instance_ids: np.ndarray
     instances: tuple[Instance, ...]
     cameras_used: dict[str, float]
+    past_stamps_ns: tuple[int, ...] = ()
+    forgotten: str = ''
     timings_ms: dict[str, float] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The whole of a prediction, from sensor readings to labelled voxels and objects."""
+"""The whole of a prediction, from sensor readings and remembered frames to labelled voxels and followed objects."""
 
 from __future__ import annotations
 
@@ -8,41 +8,60 @@ from pathlib import Path
 import numpy as np
 
 from occ_perception import catalogue
+from occ_perception.engines.protocol import EXACT, MEMORY_FORMS, CenterArrays
 from occ_perception.engines.select import open_engine
-from occ_perception.geometry.column_lift import build_lift_tables
-from occ_perception.geometry.transforms import inverse
 from occ_perception.geometry.visibility import camera_coverage
 from occ_perception.labels import UNKNOWN
-from occ_perception.runtime.frames import CameraImage, OccupancyPrediction, SensorFrame
+from occ_perception.manifest import entry_of_weights
+from occ_perception.networks.configs import config_of
+from occ_perception.runtime.frames import CameraImage, Instance, OccupancyPrediction, SensorFrame
 from occ_perception.runtime.instances import instances_from_labels
 from occ_perception.runtime.intake.image import fit
+from occ_perception.runtime.memory import CameraSet, Remembered, TemporalMemory
+from occ_perception.runtime.panoptic import CORRECTED_CLASSES, PUBLISHED_CLASSES, decode_centers, instances_from_centers
+from occ_perception.runtime.sequence import place_frames
+from occ_perception.runtime.tracking import Tracker
 
 
 class Predictor:
-    """A network of the catalogue as a function SensorFrame -> OccupancyPrediction.
+    """A network of the catalogue as a function SensorFrame -> OccupancyPrediction, with the history of one stream.
 
     backend: 'auto', 'openvino', 'tensorrt' or 'torch'. weights: a file, None for the shipped ones, or 'random'. threads: of
-    the CPU backends, None for all cores. Make and use it in one thread. A stereo or temporal network would keep its history
-    here; the present ones have none.
+    the CPU backends, None for all cores. memory: how past frames enter (engines.protocol.MEMORY_FORMS): 'exact' lifts their
+    features again, 'warped' moves their maps, which is cheaper. max_gap_s: after a longer pause the past is forgotten.
+    published_centers: group voxels by the published code's class table in place of the corrected one. everywhere: label also what
+    no camera could see, as published evaluations do, in place of UNKNOWN. Make and use a Predictor in one thread, with frames in
+    the order of their stamps.
     """
 
-    def __init__(self, network: str, backend: str = 'auto', weights: str | Path | None = None, threads: int | None = None) -> None:
-        self.entry = catalogue.entry(network)
-        if self.entry.lift is None:
-            raise ValueError(f'{network} is no lift-splat network; the Predictor runs only those')
-        self._lift = self.entry.lift
-        self.engine = open_engine(self.entry, backend, weights, threads)
+    def __init__(self, network: str, backend: str = 'auto', weights: str | Path | None = None, threads: int | None = None,
+                 memory: str = EXACT, max_gap_s: float = 2.0, published_centers: bool = False,
+                 everywhere: bool = False) -> None:
+        self.entry = entry_of_weights(catalogue.entry(network), weights)
+        if memory not in MEMORY_FORMS:
+            raise ValueError(f'memory {memory!r} is unknown: choose one of {", ".join(MEMORY_FORMS)}')
+        self._camera_aware = config_of(network).depth != 'plain'
+        self._form = memory
+        self._everywhere = everywhere
+        self.engine = open_engine(self.entry, backend, weights, threads, memory)
+        self._memory = TemporalMemory(self.entry.history, memory, max_gap_s)
+        self._classes = PUBLISHED_CLASSES if published_centers else CORRECTED_CLASSES
+        self._tracker = Tracker(grid=self.entry.grid)
         self._coverage: dict[bytes, np.ndarray] = {}
 
     def reset(self) -> None:
-        """Forget all that was learned from past frames: here, where the cameras look."""
+        """Forget past frames and objects."""
+        self._memory.clear()
+        self._tracker.reset()
         self._coverage.clear()
 
     def predict(self, frame: SensorFrame) -> OccupancyPrediction:
         """Occupancy around the ego vehicle at the frame's stamp.
 
         Cameras that are not in the frame are left out: their image is black, they lift nothing, and voxels that only they
-        could see become UNKNOWN. Raises ValueError when a camera is unknown to the network, or when there is none.
+        could see become UNKNOWN. Past frames are forgotten when time goes back or stands still, after a long pause, when the
+        vehicle has moved impossibly far and when the cameras were calibrated anew; the prediction tells which.
+        Raises ValueError when a camera is unknown to the network, or when there is none.
         """
         entry = self.entry
         unknown = sorted(set(frame.cameras) - set(entry.cameras))
@@ -50,33 +69,42 @@ class Predictor:
             raise ValueError(f'cameras of the frame are {sorted(frame.cameras)}; {entry.name} takes some or all of '
                              f'{", ".join(entry.cameras)}: map your camera names to these')
         marks = [time.perf_counter()]
-        cameras = [_fitted(frame.cameras[name], entry.preprocessing) if name in frame.cameras else None for name in entry.cameras]
+        fitted = [_fitted(frame.cameras[name], entry.preprocessing) if name in frame.cameras else None for name in entry.cameras]
         size = entry.preprocessing.input_height, entry.preprocessing.input_width
-        images = np.stack([camera.image if camera else np.zeros((*size, 3), np.uint8) for camera in cameras])
+        images = np.stack([camera.image if camera else np.zeros((*size, 3), np.uint8) for camera in fitted])
         marks.append(time.perf_counter())
-        tables = self._lift_tables(frame, cameras)
+        cameras = _camera_set(fitted)
+        forgotten = self._memory.why_forget(frame.stamp_ns, frame.fixed_from_ego, cameras)
+        if forgotten:
+            self._memory.clear()
+            self._tracker.reset()
+        past = self._memory.recall(frame.stamp_ns)
+        places = place_frames(entry, self._camera_aware, cameras, frame.fixed_from_ego, past, self._form)
         marks.append(time.perf_counter())
-        labels = self.engine.infer(images, tables)
+        inference = self.engine.infer(images, places)
+        if inference.memory is not None:
+            matched = bool(past) and past[0] is not None
+            self._memory.add(Remembered(frame.stamp_ns, frame.fixed_from_ego, cameras, inference.memory, matched))
         marks.append(time.perf_counter())
-        labels[~self._observed(cameras)] = UNKNOWN
-        instance_ids, instances = instances_from_labels(labels, entry.grid)
+        labels = inference.labels
+        if not self._everywhere:
+            labels[~self._observed(fitted)] = UNKNOWN
+        instance_ids, instances = self._objects(labels, inference.centers)
+        tracked = self._tracker.update(frame.stamp_ns, frame.fixed_from_ego, instances)
         marks.append(time.perf_counter())
         stages = ('preprocess', 'geometry', 'network', 'postprocess')
         return OccupancyPrediction(
-            stamp_ns=frame.stamp_ns, network=entry.name, grid=entry.grid, labels=labels, instance_ids=instance_ids,
-            instances=instances,
+            stamp_ns=frame.stamp_ns, network=entry.name, grid=entry.grid, labels=labels,
+            instance_ids=tracked.relabelled(instance_ids), instances=tracked.instances,
             cameras_used={name: (frame.stamp_ns - camera.stamp_ns) * 1e-9 for name, camera in frame.cameras.items()},
+            past_stamps_ns=tuple(0 if known is None else known.stamp_ns for known in past), forgotten=forgotten,
             timings_ms={stage: 1e3 * (b - a) for stage, a, b in zip(stages, marks[:-1], marks[1:], strict=True)})
 
-    def _lift_tables(self, frame: SensorFrame, cameras: list[CameraImage | None]) -> dict[str, np.ndarray]:
-        """Index tables of the view transform, with the ego motion between each exposure and the reference in them."""
-        ego_from_fixed = inverse(frame.fixed_from_ego)
-        intrinsics = np.stack([camera.intrinsics if camera else np.eye(3) for camera in cameras])
-        reference_from_camera = np.stack([
-            ego_from_fixed @ camera.fixed_from_ego @ camera.ego_from_camera if camera else np.eye(4) for camera in cameras])
-        valid = np.array([camera is not None for camera in cameras])
-        caps = self._lift.default_caps(len(cameras))
-        return build_lift_tables(self._lift, intrinsics, reference_from_camera, caps, valid).arrays()
+    def _objects(self, labels: np.ndarray, centers: CenterArrays | None) -> tuple[np.ndarray, tuple[Instance, ...]]:
+        if centers is None:
+            return instances_from_labels(labels, self.entry.grid)
+        found = decode_centers(centers.heatmap, centers.reg, centers.height, self.entry.center_threshold, self.entry.grid)
+        return instances_from_centers(labels, found, self.entry.grid, self._classes)
 
     def _observed(self, cameras: list[CameraImage | None]) -> np.ndarray:
         """Voxels that one of the valid cameras covers, (nx, ny, nz) bool."""
@@ -91,7 +119,7 @@ class Predictor:
                 if len(self._coverage) > 4 * len(cameras):
                     self._coverage.clear()
                 self._coverage[key] = camera_coverage(entry.grid, camera.intrinsics, camera.ego_from_camera, size,
-                                                      self._lift.depth_stop)
+                                                      entry.lift.depth_stop)
             observed |= self._coverage[key]
         return observed
 
@@ -99,3 +127,11 @@ class Predictor:
 def _fitted(camera: CameraImage, preprocessing: catalogue.ImagePreprocessing) -> CameraImage:
     image, intrinsics = fit(camera.image, camera.intrinsics, preprocessing)
     return CameraImage(camera.name, camera.stamp_ns, image, intrinsics, camera.ego_from_camera, camera.fixed_from_ego)
+
+
+def _camera_set(cameras: list[CameraImage | None]) -> CameraSet:
+    """Geometry of the cameras in the network's order; identities for those that are not there."""
+    return CameraSet(np.stack([camera.intrinsics if camera else np.eye(3) for camera in cameras]),
+                     np.stack([camera.ego_from_camera if camera else np.eye(4) for camera in cameras]),
+                     np.stack([camera.fixed_from_ego @ camera.ego_from_camera if camera else np.eye(4) for camera in cameras]),
+                     np.array([camera is not None for camera in cameras]))

@@ -5,13 +5,13 @@ import ctypes
 import pytest
 
 from occ_perception.catalogue import entry
-from occ_perception.engines.protocol import EngineUnavailable
+from occ_perception.engines.protocol import EngineUnavailable, PlacedFrame
 from occ_perception.engines.select import open_engine
 from occ_perception.engines.tensorrt_engine import missing_for_tensorrt
 
 
 def test_unknown_backend_lists_the_known():
-    with pytest.raises(ValueError, match='openvino, tensorrt, torch'):
+    with pytest.raises(ValueError, match='openvino, onnxruntime, tensorrt, torch'):
         open_engine(entry('scocc_sample'), 'caffe')
 
 
@@ -39,10 +39,10 @@ def test_tensorrt_without_driver_names_driver_and_alternative(monkeypatch):
 @pytest.mark.skipif(missing_for_tensorrt() is not None, reason=str(missing_for_tensorrt()))
 def test_tensorrt_labels_equal_openvino():
     from occ_perception.catalogue import entry
-    from occ_perception.engines.export import example_inputs
+    from occ_perception.engines.example_inputs import example_inputs
 
     row = entry('scocc_sample')
     images, lift_tables = example_inputs(row, row.lift.default_caps(6))
-    tables = lift_tables.arrays()
-    expected = open_engine(row, 'openvino').infer(images, tables)
-    assert (open_engine(row, 'tensorrt').infer(images, tables) == expected).mean() > 0.995
+    frames = [PlacedFrame(None, lift_tables.arrays())]
+    expected = open_engine(row, 'openvino').infer(images, frames).labels
+    assert (open_engine(row, 'tensorrt').infer(images, frames).labels == expected).mean() > 0.995

@@ -56,3 +56,11 @@ def test_no_things_no_instances():
     ids, instances = instances_from_labels(np.full(OCC3D_GRID.shape, 11, np.uint8), OCC3D_GRID)
     assert not ids.any()
     assert instances == ()
+
+
+def test_only_groups_that_are_too_small():
+    labels = np.full(OCC3D_GRID.shape, FREE, np.uint8)
+    labels[50, 50, 3:5] = 4
+    ids, instances = instances_from_labels(labels, OCC3D_GRID, min_voxels=3)
+    assert not ids.any()
+    assert instances == ()

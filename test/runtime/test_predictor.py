@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from occ_perception.engines.protocol import Inference
+from occ_perception.geometry.camera_vector import published_source
 from occ_perception.geometry.column_lift import build_lift_tables
 from occ_perception.geometry.transforms import matrix
 from occ_perception.labels import FREE, UNKNOWN
@@ -18,11 +20,11 @@ class RecordingEngine:
 
     description = 'recording'
 
-    def infer(self, images, tables):
-        self.images, self.tables = images, tables
+    def infer(self, images, frames):
+        self.images, self.tables = images, frames[0].tables
         labels = np.full((200, 200, 16), FREE, np.uint8)
         labels[140:146, 98:102, 3:6] = 4
-        return labels
+        return Inference(labels, None, None)
 
 
 def _yaw(angle):
@@ -56,6 +58,12 @@ def test_missing_cameras_are_black_lift_nothing_and_leave_unknown(predictor):
     assert prediction.cameras_used == {'CAM_FRONT': pytest.approx(0.05)}
 
 
+def test_what_no_camera_sees_may_be_answered(monkeypatch):
+    monkeypatch.setattr(module, 'open_engine', lambda *_: RecordingEngine())
+    labels = module.Predictor('scocc_sample', everywhere=True).predict(_frame(['CAM_FRONT'])).labels
+    assert labels[80, 100, 5] != UNKNOWN and (labels != UNKNOWN).all()
+
+
 def test_objects_come_out_of_the_labels(predictor):
     prediction = predictor.predict(_frame(['CAM_FRONT_LEFT', 'CAM_FRONT']))
     (car,) = prediction.instances
@@ -70,7 +78,8 @@ def test_ego_motion_between_exposure_and_reference_is_in_the_tables(predictor):
     got = predictor.engine.tables
     mounts = [moved @ _yaw(index) @ matrix(FORWARD, (1.0, 0, 1.5)) for index in range(6)]
     lift = predictor.entry.lift
-    expected = build_lift_tables(lift, np.stack([K] * 6), np.stack(mounts), lift.default_caps(6)).arrays()
+    source, post = published_source(np.stack([K] * 6), 128, 352)
+    expected = build_lift_tables(lift, source, np.stack(mounts), lift.default_caps(6), network_from_source=post).arrays()
     for name, table in expected.items():
         np.testing.assert_array_equal(got[name], table)
     predictor.predict(_frame(predictor.entry.cameras))

@@ -47,9 +47,9 @@ class FakePredictor:
         one = Instance(1, 4, 0.9, (0.8, 0.8, 1.0), (1.6, 1.6, 1.2), 0.3, 48)
         return OccupancyPrediction(frame.stamp_ns, self.entry.name, self.entry.grid, labels, ids, (one,),
                                    {name: (frame.stamp_ns - camera.stamp_ns) * 1e-9 for name, camera in frame.cameras.items()},
-                                   {'network': 1e3 * self.delay_s})
+                                   timings_ms={'network': 1e3 * self.delay_s})
 
 
-def make(network: str, backend: str = 'auto', weights: str = '') -> FakePredictor:
+def make(network: str, *_: object) -> FakePredictor:
     """Stands in for occ_perception.nodes.occupancy.make_predictor."""
     return FakePredictor(network)

@@ -34,6 +34,17 @@ def transform(stamp_ns: int, parent: str, child: str, xyz=(0.0, 0.0, 0.0), quate
     return T['geometry_msgs/msg/TransformStamped'](header(stamp_ns, parent), child, moved)
 
 
+def turning(topic: str, message, seconds: float):
+    """For write_bag's `change`: the vehicle drives a circle of 20 m."""
+    if topic != '/tf':
+        return message
+    yaw = SPEED_M_S / 20 * seconds
+    place = 20 * np.sin(yaw), 20 * (1 - np.cos(yaw)), 0.0
+    (moved,) = message
+    return [transform(START_NS + round(seconds * SECOND), moved.header.frame_id, moved.child_frame_id, place,
+                      (0, 0, np.sin(yaw / 2), np.cos(yaw / 2)))]
+
+
 def camera_mount(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float, float]]:
     """Place and quaternion (x, y, z, w) of a camera: optical axes, turned to its yaw."""
     half = np.radians(CAMERA_YAW[name]) / 2

@@ -1,0 +1,142 @@
+"""Exported networks as engines: what a static graph is fed, whoever runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from occ_perception.engines.protocol import EXACT, WARPED, CenterArrays, EngineUnavailable, FrameMemory, Inference, PlacedFrame
+from occ_perception.geometry.column_lift import LiftTables
+
+PAST, PREPARED, PAST_MAPS, MAP, WARPS, CAMERAS = 'past', 'prepared', 'past_maps', 'map', 'warps', 'cameras'
+STEREO, BEFORE, SWEEPS, MATCHED = 'stereo', 'before', 'sweeps', 'matched'
+"""Names in exported graphs, beside `images`, the lift tables, `labels` and those of CenterArrays."""
+
+
+def stage_files(path: Path) -> tuple[Path, Path]:
+    """The two files that stand beside the one of a stereo network: images to features, and their matching."""
+    return path.with_suffix('.encode.onnx'), path.with_suffix('.match.onnx')
+
+
+_OTHER_FORM = ('the exported network remembers in the form {0!r}, {1!r} is asked for: export it with '
+               '`occ export NAME --memory {1}`, or choose the torch backend')
+
+
+class Session(Protocol):
+    """A runtime with one exported graph in it. shapes: of its inputs, by name."""
+
+    description: str
+    shapes: dict[str, tuple[int, ...]]
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Every output by name; the arrays are the caller's own."""
+        ...
+
+
+class GraphEngine:
+    """An exported network in a session, see Engine. memory: the form of memory that is asked for."""
+
+    def __init__(self, session: Session, memory: str = EXACT) -> None:
+        self._session = session
+        self.description = session.description
+        past = next((name for name in (PAST, PAST_MAPS) if name in session.shapes), None)
+        self._past = past
+        made_for = WARPED if past == PAST_MAPS else EXACT
+        if past is not None and made_for != memory:
+            raise EngineUnavailable(_OTHER_FORM.format(made_for, memory))
+
+    def infer(self, images: np.ndarray, frames: Sequence[PlacedFrame]) -> Inference:
+        """See Engine.infer."""
+        feeds = {'images': images}
+        if self._past is None:
+            feeds |= self._geometry(frames[:1], stacked=False)
+            return _inference(self._session.run(feeds))
+        missing = [index for index, frame in enumerate(frames[1:]) if frame.memory is None]
+        if self._past == PAST:
+            feeds |= self._geometry(frames, stacked=True)
+            past = np.zeros(self._session.shapes[PAST], np.float32)
+            for index, frame in enumerate(frames[1:]):
+                if frame.memory is not None:
+                    past[index] = frame.memory.prepared
+            feeds[PAST] = past
+        else:
+            feeds |= self._geometry(frames[:1], stacked=False) | _warped(frames[1:], self._session.shapes[PAST_MAPS])
+        outputs = self._session.run(feeds)
+        if missing:  # the present frame stands in for the past: known only now
+            feeds[self._past][missing] = outputs[PREPARED if self._past == PAST else MAP]
+            outputs = self._session.run(feeds)
+        return _inference(outputs)
+
+    def _geometry(self, frames: Sequence[PlacedFrame], stacked: bool) -> dict[str, np.ndarray]:
+        return _geometry(frames, stacked, CAMERAS in self._session.shapes)
+
+
+class StereoGraphEngine:
+    """A stereo network in three sessions, see Engine: encode (a frame's features), match (costs of two frames), fuse (the rest)."""
+
+    def __init__(self, encode: Session, match: Session, fuse: Session, memory: str = EXACT) -> None:
+        self._encode, self._match, self._fuse = encode, match, fuse
+        self.description = fuse.description
+        made_for = WARPED if PAST_MAPS in fuse.shapes else EXACT
+        if made_for != memory:
+            raise EngineUnavailable(_OTHER_FORM.format(made_for, memory))
+        self._exact = made_for == EXACT
+
+    def infer(self, images: np.ndarray, frames: Sequence[PlacedFrame]) -> Inference:
+        """See Engine.infer."""
+        encoded = self._encode.run({'images': images})
+        present = FrameMemory(encoded[PREPARED], encoded[STEREO])
+        costs: dict[int, np.ndarray] = {}
+        for frame in frames if self._exact else frames[:1]:
+            memory = frame.memory or present
+            if frame.match is None:
+                costs[id(frame)] = memory.matched
+            elif id(frame) not in costs:
+                before = frame.match.before or present
+                feeds = {STEREO: memory.stereo, BEFORE: before.stereo, SWEEPS: frame.match.sweeps}
+                costs[id(frame)] = self._match.run(feeds)[MATCHED]
+        first = costs[id(frames[0])]
+        if self._exact:
+            feeds = _geometry(frames, True, True)
+            feeds[PREPARED] = np.stack([(frame.memory or present).prepared for frame in frames])
+            feeds[MATCHED] = np.stack([costs[id(frame)] for frame in frames])
+            outputs = self._fuse.run(feeds)
+        else:
+            feeds = _geometry(frames[:1], False, True) | {PREPARED: present.prepared, MATCHED: first}
+            feeds |= _warped(frames[1:], self._fuse.shapes[PAST_MAPS])
+            outputs = self._fuse.run(feeds)
+            missing = [index for index, frame in enumerate(frames[1:]) if frame.memory is None]
+            if missing:
+                feeds[PAST_MAPS][missing] = outputs[MAP]
+                outputs = self._fuse.run(feeds)
+        decided = _inference(outputs)
+        return Inference(decided.labels, decided.centers, FrameMemory(present.prepared, present.stereo, first, outputs.get(MAP)))
+
+
+def _geometry(frames: Sequence[PlacedFrame], stacked: bool, camera_aware: bool) -> dict[str, np.ndarray]:
+    """Tables and camera vectors of frames; stacked: with an axis of frames."""
+    tables = [frame.tables or {} for frame in frames]
+    feeds = {name: np.stack([table[name] for table in tables]) if stacked else tables[0][name] for name in LiftTables.NAMES}
+    if camera_aware:
+        cameras = [frame.cameras for frame in frames if frame.cameras is not None]
+        feeds[CAMERAS] = np.stack(cameras) if stacked else cameras[0]
+    return feeds
+
+
+def _warped(frames: Sequence[PlacedFrame], shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Remembered maps with how they are moved; zeros, unmoved, for frames that are missing."""
+    past = np.zeros(shape, np.float32)
+    warps = np.stack([np.eye(2, 3, dtype=np.float32) if frame.warp is None else frame.warp for frame in frames])
+    for index, frame in enumerate(frames):
+        if frame.memory is not None:
+            past[index] = frame.memory.map
+    return {PAST_MAPS: past, WARPS: warps}
+
+
+def _inference(outputs: Mapping[str, np.ndarray]) -> Inference:
+    centers = CenterArrays(*(outputs[name] for name in CenterArrays._fields)) if 'heatmap' in outputs else None
+    memory = FrameMemory(prepared=outputs.get(PREPARED), map=outputs.get(MAP)) if {PREPARED, MAP} & set(outputs) else None
+    return Inference(outputs['labels'], centers, memory)
