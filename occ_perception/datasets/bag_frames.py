@@ -13,6 +13,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from occ_perception.catalogue import NUSCENES_CAMERAS
 from occ_perception.datasets.bag_reader import Bag, header_stamp_ns
+from occ_perception.datasets.dialects import NUSCENES_OFFSETS_S
 from occ_perception.geometry.transforms import interpolate, matrix, rotation_from_quaternion
 from occ_perception.runtime.frames import CameraImage, SensorFrame
 from occ_perception.runtime.intake.calibration import intrinsics_of
@@ -25,9 +26,10 @@ LIDAR = '/LIDAR_TOP/points'
 
 
 class BagFrames:
-    """What our bags hold at any LiDAR stamp: the images nearest to it, the sweep in the ego frame, poses from tf.
+    """What our bags hold at any LiDAR stamp: the images that belong to it, the sweep in the ego frame, poses from tf.
 
-    bag: an mcap file or a rosbag2 folder with the topics of the sample world. Read once, messages stay serialised.
+    bag: an mcap file or a rosbag2 folder with the topics of the sample world. Read once, messages stay serialised. An image
+    belongs to a stamp when it is the nearest to stamp + the camera's offset, as the live nodes have it.
     Raises BagError (a ValueError) when it cannot be read, ValueError when a topic is missing.
     """
 
@@ -57,16 +59,21 @@ class BagFrames:
         """Stamps of the LiDAR sweeps, nanoseconds."""
         return [stamp for stamp, _ in self._messages[LIDAR]]
 
+    @property
+    def ego_from_lidar(self) -> np.ndarray:
+        """Mount of the LiDAR, (4, 4)."""
+        return self._mounts[self._read(LIDAR, self._messages[LIDAR][0][1]).header.frame_id]
+
     def frames(self, stamps: Sequence[int]) -> Iterator[SensorFrame]:
         """The frame at each reference stamp (nanoseconds)."""
         for stamp in stamps:
             yield self.frame(stamp)
 
     def frame(self, stamp_ns: int) -> SensorFrame:
-        """Images nearest to stamp_ns and the sweep of that stamp (points None where there is none), all poses included."""
+        """Images that belong to stamp_ns and the sweep of that stamp (points None where there is none), all poses included."""
         cameras = {}
         for name in NUSCENES_CAMERAS:
-            exposure, message = self._nearest(IMAGE.format(name), stamp_ns)
+            exposure, message = self._nearest(IMAGE.format(name), stamp_ns + round(1e9 * NUSCENES_OFFSETS_S[name]))
             _, info = self._nearest(INFO.format(name), exposure)
             image = decode_compressed(message.data, IMAGE.format(name))
             intrinsics = intrinsics_of(info.k, info.p, info.width, info.height, True, INFO.format(name))

@@ -1,4 +1,4 @@
-"""How known converters lay out nuScenes-style bags: topic names, frames. Plain data and a detector."""
+"""How known converters lay out nuScenes-style bags: topic names, frames. Plain data and a detector; more in docs/dialects.md."""
 
 from __future__ import annotations
 
@@ -41,8 +41,15 @@ DIALECTS = (
     Dialect('occ_perception', '{camera}/image_rect/compressed', '{camera}/camera_info', 'LIDAR_TOP/points', 'odom'),
     Dialect('nuscenes_to_ros2bag', '{camera}/image_rect_compressed', '{camera}/camera_info', 'LIDAR_TOP', 'map'),
     Dialect('nuscenes2bag', '{lower}/raw', '{lower}/camera_info', 'lidar_top', 'odom'),
+    Dialect('nuscenes2bag, compressed', '{lower}/compressed', '{lower}/camera_info', 'lidar_top', 'odom'),
+    Dialect('nuscenes_to_ros2bag, C++', 'nuscenes/{lower}/image_raw', 'nuscenes/{lower}/camera_info', 'nuscenes/lidar_top', 'map'),
 )
-"""Ours first; WATonomous/nuscenes_to_ros2bag; rosbag2 conversions of clynamen/nuscenes2bag."""
+"""Ours first; WATonomous/nuscenes_to_ros2bag, its forks, and rosbag2 conversions of foxglove/nuscenes2bag; rosbag2 conversions of
+clynamen/nuscenes2bag, pictures raw or compressed; Chris7462/nuscenes_to_ros2bag."""
+
+
+REMAKE = ('Take it from the tables of the data set (occ bag calibrate BAG --data ROOT --out DIR), or make the bag anew '
+          '(occ bag nuscenes --data ROOT --scene NAME --out DIR)')
 
 
 @dataclass(frozen=True)
@@ -85,15 +92,20 @@ def detect(topics: Mapping[str, str], where: str) -> Sources:
 
     Raises ValueError that says what is there and what was expected when no dialect has a camera with CameraInfo in it.
     """
-    there = {name.lstrip('/'): kind for name, kind in topics.items()}
+    there = _without_slash(topics)
 
     def cameras_in(dialect: Dialect) -> list[CameraSource]:
-        return [_camera(dialect, name, there[dialect.image_topic(name)]) for name in NUSCENES_CAMERAS
-                if there.get(dialect.image_topic(name)) in (COMPRESSED, RAW) and there.get(dialect.info_topic(name)) == CAMERA_INFO]
+        return [_camera(dialect, name, there[dialect.image_topic(name)]) for name in _pictured(dialect, there)
+                if there.get(dialect.info_topic(name)) == CAMERA_INFO]
 
     found = {dialect: cameras_in(dialect) for dialect in DIALECTS}
     best = max(DIALECTS, key=lambda dialect: len(found[dialect]))
     if not found[best]:
+        dialect, cameras = uncalibrated(topics)
+        if cameras:
+            image, info = (topic(min(cameras)) for topic in (dialect.image_topic, dialect.info_topic))
+            raise ValueError(f'{where}: pictures as {dialect.name} names them (/{image} ...), but no CameraInfo; it should be on '
+                             f'/{info} ... No picture can be placed without. {REMAKE}')
         expected = '; '.join(f'{d.name}: /{d.image_topic("CAM_FRONT")} with /{d.info_topic("CAM_FRONT")}, /{d.points}'
                              for d in DIALECTS)
         present = ', '.join(f'/{name} ({kind})' for name, kind in sorted(there.items())) or 'nothing'
@@ -106,7 +118,25 @@ def detect(topics: Mapping[str, str], where: str) -> Sources:
         missing.append(f'/{best.points}')
     if 'tf' not in there:
         missing.append('/tf')
+        if 'tf_static' not in there:
+            missing.append('/tf_static')
     return Sources(best.name, tuple(found[best]), points, best.fixed_frame, best.base_frame, tuple(missing))
+
+
+def uncalibrated(topics: Mapping[str, str]) -> tuple[Dialect, tuple[str, ...]]:
+    """The dialect that names most of a bag's pictures, and those of its cameras that have pictures but no CameraInfo."""
+    there = _without_slash(topics)
+    dialect = max(DIALECTS, key=lambda each: len(_pictured(each, there)))
+    return dialect, tuple(name for name in _pictured(dialect, there) if there.get(dialect.info_topic(name)) != CAMERA_INFO)
+
+
+def _without_slash(topics: Mapping[str, str]) -> dict[str, str]:
+    return {name.lstrip('/'): kind for name, kind in topics.items()}
+
+
+def _pictured(dialect: Dialect, there: Mapping[str, str]) -> list[str]:
+    """Cameras that have pictures under a dialect's names."""
+    return [name for name in NUSCENES_CAMERAS if there.get(dialect.image_topic(name)) in (COMPRESSED, RAW)]
 
 
 def _camera(dialect: Dialect, name: str, kind: str) -> CameraSource:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from occ_perception.datasets.files import CorruptFileError, read_arrays
 from occ_perception.geometry.voxel_grid import OCC3D_GRID
+from occ_perception.labels import FREE, UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class OccupancyTruth:
     """What is really there, on the Occ3D grid in the ego frame of the reference stamp; all arrays (200, 200, 16[, 2]).
 
     labels: uint8 Occ3D ids. mask_camera, mask_lidar: bool, observed by the cameras, by the LiDAR. instances: uint16,
-    0 = none, or None. flow: float16 (vx, vy) in m/s, ego axes, or None.
+    0 = none, or None. flow: float16 (vx, vy) in m/s, ego axes, or None. others: whether class 0 is annotated at all (OpenOcc has it
+    not; there a prediction of it counts as free).
     """
 
     labels: np.ndarray
@@ -25,27 +27,27 @@ class OccupancyTruth:
     mask_lidar: np.ndarray
     instances: np.ndarray | None = None
     flow: np.ndarray | None = None
+    others: bool = True
+
+
+SOURCE = ('Occ3D-nuScenes labels (gts/) are at https://github.com/Tsinghua-MARS-Lab/Occ3D, those of generated streets come from '
+          '`occ world`')
 
 
 def read_truth(path: Path | str) -> OccupancyTruth:
     """Read one `labels.npz` (Occ3D's keys; `instances` and `flow` when there).
 
-    Raises FileNotFoundError when it is absent, ValueError when it is no npz, lacks a key or has another shape.
+    Raises FileNotFoundError when it is absent, CorruptFileError (a ValueError) when it is no npz, lacks a key, has another shape or
+    holds labels that are none.
     """
     path = Path(path)
-    try:
-        with np.load(path) as data:
-            arrays = {key: data[key] for key in ('semantics', 'mask_camera', 'mask_lidar', 'instances', 'flow') if key in data}
-    except (zipfile.BadZipFile, EOFError, OSError, TypeError, AttributeError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise FileNotFoundError(f'{path}: no such truth file; generate it with `occ world`') from None
-        raise ValueError(f'{path} is not a readable npz file ({error}): generate or download it again') from error
-    missing = [key for key in ('semantics', 'mask_camera', 'mask_lidar') if key not in arrays]
-    if missing:
-        raise ValueError(f'{path} lacks {", ".join(missing)}: an Occ3D labels.npz has semantics, mask_camera and mask_lidar')
+    arrays = read_arrays(path, ('semantics', 'mask_camera', 'mask_lidar'), ('instances', 'flow'), SOURCE)
     for key, array in arrays.items():
         if array.shape[:3] != OCC3D_GRID.shape:
-            raise ValueError(f'{path}: {key} has shape {array.shape}, not {OCC3D_GRID.shape}: it is on another grid')
+            raise CorruptFileError(f'{path}: {key} has shape {array.shape}, not {OCC3D_GRID.shape}: it is on another grid')
+    foreign = (arrays['semantics'] > FREE) & (arrays['semantics'] != UNKNOWN)
+    if foreign.any():
+        raise CorruptFileError(f'{path}: semantics {np.unique(arrays["semantics"][foreign])[:8].tolist()} are no Occ3D labels')
     return OccupancyTruth(arrays['semantics'].astype(np.uint8), arrays['mask_camera'].astype(bool),
                           arrays['mask_lidar'].astype(bool), arrays.get('instances'), arrays.get('flow'))
 

@@ -61,7 +61,7 @@ def test_streets_differ_by_seed(frame: WorldFrame) -> None:
 
 def test_every_class_is_seen_within_a_short_drive() -> None:
     seen = np.zeros(18, int)
-    for world in training_frames(31, 4, 1.5, SIZE):
+    for world, _ in training_frames(31, 4, 1.5, SIZE):
         visible = world.truth.semantics[world.truth.mask_camera.astype(bool)]
         seen += np.bincount(visible, minlength=18)[:18]
     assert (seen[:17] >= 100).all(), dict(enumerate(seen))

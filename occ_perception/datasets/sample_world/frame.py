@@ -15,6 +15,7 @@ from occ_perception.datasets.sample_world.rig import CAMERAS
 from occ_perception.datasets.sample_world.scene import StreetScene
 from occ_perception.datasets.sample_world.street import Street
 from occ_perception.datasets.sample_world.truth import WorldTruth, occupancy_truth
+from occ_perception.runtime.frames import CameraImage, SensorFrame
 
 DEFAULT_IMAGE_SIZE = (800, 450)
 
@@ -57,9 +58,22 @@ def render_frame(street: Street, time_s: float, image_size: tuple[int, int] = DE
     return WorldFrame(time_s, street.ego_pose(time_s), views, turn, known)
 
 
+def sensor_frame(frame: WorldFrame) -> SensorFrame:
+    """A rendered frame as a Predictor takes it, without the sweep; stamps count from the start of the drive."""
+    cameras = {name: CameraImage(name, round(1e9 * view.time_s), view.image, view.intrinsics, view.ego_from_camera,
+                                 view.fixed_from_ego) for name, view in frame.cameras.items()}
+    return SensorFrame(round(1e9 * frame.time_s), frame.fixed_from_ego, cameras)
+
+
 def training_frames(seed: int, n_frames: int, spacing_s: float = 1.5, image_size: tuple[int, int] = DEFAULT_IMAGE_SIZE,
-                    sweep: bool = False) -> Iterator[WorldFrame]:
-    """Frames with truth for training, spacing_s apart, from one street; mask_lidar is empty without sweeps."""
-    street = make_street(seed, max(n_frames, 1) * spacing_s)
+                    sweep: bool = False, past_s: Sequence[float] = ()) -> Iterator[tuple[WorldFrame, list[WorldFrame]]]:
+    """Frames with truth for training, spacing_s apart, from one street; mask_lidar is empty without sweeps.
+
+    Each comes with the pictures (no sweep, no truth) of past_s seconds before it, in that order.
+    """
+    lead_s = max(past_s, default=0.0)
+    street = make_street(seed, lead_s + max(n_frames, 1) * spacing_s)
     for i in range(n_frames):
-        yield render_frame(street, (i + 0.5) * spacing_s, image_size, sweep=sweep)
+        time_s = lead_s + (i + 0.5) * spacing_s
+        past = [render_frame(street, time_s - age, image_size, sweep=False, truth=False) for age in past_s]
+        yield render_frame(street, time_s, image_size, sweep=sweep), past

@@ -206,13 +206,16 @@ def _write_bag(root: Path, name: str, street: Street, timeline: Timeline, option
     order = sorted([*odometry, *_events(timeline, options)], key=lambda e: (e.stamp_ns, e.sensor != 'odometry', e.sensor))
     with BagWriter(path) as bag:
         bag.static_transforms(timeline.start_ns, mounts)
+        posed_ns = -1
         for event in order:
+            if event.stamp_ns != posed_ns:  # also at every reading, so that the bag places it where the tables do
+                posed_ns = event.stamp_ns
+                bag.ego_pose(posed_ns, street.ego_pose(event.time_s))
             if event.sensor == 'odometry':
                 pose, later = street.ego_pose(event.time_s), street.ego_pose(event.time_s + 0.01)
                 turn = inverse(pose)[:3, :3] @ later[:3, :3]
-                bag.odometry(
-                    event.stamp_ns, pose, (later[:3, 3] - pose[:3, 3]) / 0.01, float(np.arctan2(turn[1, 0], turn[0, 0]) / 0.01)
-                )
+                velocity = inverse(pose)[:3, :3] @ (later[:3, 3] - pose[:3, 3]) / 0.01
+                bag.odometry(event.stamp_ns, pose, velocity, np.array([0, 0, np.arctan2(turn[1, 0], turn[0, 0]) / 0.01]))
             elif event.sensor == LIDAR:
                 bag.points(event.stamp_ns, LIDAR, np.frombuffer(_raw_sweep_path(root, name, event).read_bytes(), POINT_DTYPE))
             else:
