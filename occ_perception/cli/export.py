@@ -12,6 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('name', help='network of the catalogue (see occ networks)')
     parser.add_argument('--weights', type=Path, help='.safetensors or .pth file; default: the shipped weights')
     parser.add_argument('--out', type=Path, help='file to write; default: NAME.onnx in this folder')
+    parser.add_argument('--memory', choices=['exact', 'warped'], default='exact',
+                        help='how past frames enter: lifted again (default), or their maps moved, which is cheaper')
     parser.add_argument('--lift-slots', type=int, metavar='N',
                         help='cells that one image column may hit at one depth; default: room for any orientation')
     parser.add_argument('--lift-rows', type=int, nargs=3, metavar='N', help='rows of the three summing tables of the lift')
@@ -26,12 +28,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f'exporting needs the package {error.name}: pip install torch onnx onnxscript') from error
     caps = None
     if arguments.lift_slots or arguments.lift_rows:
-        if row.lift is None:
-            raise ValueError(f'{row.name} lifts no image features, so it has no lift tables')
         default = row.lift.default_caps(len(row.cameras))
         caps = LiftCaps(arguments.lift_slots or default.slots, tuple(arguments.lift_rows or default.rows), default.widths)
     out = arguments.out or Path(f'{row.name}.onnx')
-    agreement = export_onnx(row.name, arguments.weights, out, caps)
+    agreement = export_onnx(row.name, arguments.weights, out, caps, arguments.memory)
     checked = ', '.join(f'{runtime} {share:.4%}' for runtime, share in agreement.items()) or 'no runtime installed to compare with'
     print(f'{out}: {out.stat().st_size / 1e6:.1f} MB; same labels as torch: {checked}')
     return 0

@@ -42,7 +42,8 @@ def replay(up: Sequence[str], truth: Path, due: int, out: Path) -> int:
             while not listening.wait(0.1) and scorer.poll() is None:
                 pass
             with (out / 'nodes.log').open('w') as log:
-                nodes = subprocess.Popen([*occ, 'up', *up], env=environment, stdout=log, stderr=subprocess.STDOUT)
+                nodes = subprocess.Popen([*occ, 'up', *up, '-p', 'player.listener:=scorer'], env=environment, stdout=log,
+                                         stderr=subprocess.STDOUT)
             while scorer.poll() is None and nodes.poll() is None:
                 reader.join(0.2)
             if nodes.poll() == 0 and scorer.poll() is None:
@@ -54,7 +55,7 @@ def replay(up: Sequence[str], truth: Path, due: int, out: Path) -> int:
             reader.join(5)
     if failed or scorer.returncode:
         tail = (out / 'nodes.log').read_text().splitlines()[-15:] if nodes is not None else []
-        print('occ demo: the nodes failed:' if failed else 'occ demo: there is nothing to score:', *tail, *said, sep='\n  ',
+        print('the nodes failed:' if failed else 'there is nothing to score:', *tail, *said, sep='\n  ',
               file=sys.stderr)
         return 1
     return 0

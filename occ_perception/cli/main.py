@@ -7,17 +7,22 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from keyword import iskeyword
 
 SUBCOMMANDS = {
+    'bag': 'write scenes of a nuScenes data set as ROS 2 bags; add CameraInfo to bags that lack it',
     'demo': 'generate a street, replay it through the live nodes, score and picture what comes out',
+    'eval': 'score a network on a data set, or what the live nodes publish for a bag',
+    'import': 'make a published checkpoint (.pth) into weights that the nodes run',
     'networks': 'list the catalogue of networks, describe one, print its weight table',
     'score': 'receive VoxelGrids of live nodes and score them against truth, matched by stamp',
+    'track': 'follow the objects of generated streets and score the tracks',
     'train': 'train a network on the sample world',
     'export': 'write the ONNX file of a network with its weights',
     'up': 'start the nodes in one process, with a bag if you have one',
     'world': 'generate sample-world streets as a nuScenes data set and as ROS 2 bags',
 }
-"""name -> one-line summary; the code is in occ_perception/cli/<name>.py."""
+"""name -> one-line summary; the code is in occ_perception/cli/<name>.py (import_.py for import, which Python keeps for itself)."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         child = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + '.',
                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
         if name == wanted:
-            module = importlib.import_module(f'occ_perception.cli.{name}')
+            module = importlib.import_module(f'occ_perception.cli.{name}' + '_' * iskeyword(name))
             module.add_arguments(child)
             child.set_defaults(run=module.run)
     parsed = parser.parse_args(words)

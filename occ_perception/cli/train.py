@@ -11,8 +11,11 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `occ train`."""
-    parser.add_argument('network', choices=['scocc_sample'], help='what to train')
+    parser.add_argument('network', choices=['scocc_sample', 'scocc_sample_2f'], help='what to train')
     parser.add_argument('--streets', type=int, default=300, help='training streets, one seed each')
+    parser.add_argument('--first-street', type=int, default=0, help='leave out so many of the training streets')
+    parser.add_argument('--start', default='', metavar='WEIGHTS', help='begin from these weights, of the network itself or of its '
+                        'one-frame form (default: random ones)')
     parser.add_argument('--frames', type=int, default=6, help='frames rendered of each training street')
     parser.add_argument('--held-out', type=int, default=12, help='streets of the final score')
     parser.add_argument('--steps', type=int, default=5000, help='optimiser steps')
@@ -46,9 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
     )
 
     bf16 = arguments.precision == 'bf16' or (arguments.precision == 'auto' and multiplies_bf16())
-    plan = TrainingPlan(arguments.network, arguments.steps, arguments.batch, arguments.learning_rate, seed=arguments.seed)
+    plan = TrainingPlan(arguments.network, arguments.steps, arguments.batch, arguments.learning_rate,
+                        seed=arguments.seed, start=arguments.start)
     row = entry(plan.network)
-    seeds = range(FIRST_TRAINING_STREET, FIRST_TRAINING_STREET + arguments.streets)
+    first_seed = FIRST_TRAINING_STREET + arguments.first_street
+    seeds = range(first_seed, first_seed + arguments.streets)
     files = prepare(seeds, arguments.frames, arguments.data, row.name, arguments.jobs)
     print(f'{len(files)} training frames; torch {torch.__version__}, '
           f'{torch.get_num_threads()} threads, {"bf16" if bf16 else "f32"}')

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from occ_perception.engines.protocol import EXACT, MEMORY_FORMS
+from occ_perception.engines.select import BACKENDS
+
 if TYPE_CHECKING:
     from occ_perception.nodes.serving import Tally
     from occ_perception.nodes.system import NodeSpec
@@ -27,8 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--start-offset', type=float, default=0.0, help='skip so many seconds of the bag')
     parser.add_argument('--duration', type=float, default=0.0, help='play so many seconds of the bag; 0: to the end')
     parser.add_argument('--weights', default='', help='checkpoint or ONNX file; default: the weights that ship with the network')
-    parser.add_argument('--backend', default='auto', choices=('auto', 'openvino', 'tensorrt', 'torch'),
+    parser.add_argument('--backend', default='auto', choices=BACKENDS,
                         help='what runs the network')
+    parser.add_argument('--memory', default=EXACT, choices=MEMORY_FORMS,
+                        help='how past frames enter: lifted again from where they were seen, or their maps moved (cheaper)')
+    parser.add_argument('--published-centers', action='store_true',
+                        help='share voxels among instance centres by the class table of the published code')
     parser.add_argument('--use-sim-time', default='auto', choices=('auto', 'true', 'false'),
                         help='time from /clock; auto: when a bag is played')
     parser.add_argument('--namespace', default='', help='ROS namespace of nodes and topics')
@@ -52,7 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
     if sources.missing:
         print(f'The bag ({sources.dialect} layout) lacks {", ".join(sources.missing)}: going on without.', flush=True)
     sim_time = None if arguments.use_sim_time == 'auto' else arguments.use_sim_time == 'true'
-    specs = system.nodes(arguments.network, sources, arguments.backend, arguments.weights, replay, sim_time)
+    specs = system.nodes(arguments.network, sources, arguments.backend, arguments.weights, replay, sim_time,
+                         arguments.memory, arguments.published_centers)
     return serve(with_overrides(specs, arguments.parameter), arguments.namespace, arguments.log_level)
 
 
@@ -103,4 +111,6 @@ def summary(tally: Tally) -> str:
     if tally.processing_ms:
         p50, p95, p99 = np.percentile(tally.processing_ms, (50, 95, 99))
         lines.append(f'processing p50 {p50:.0f} ms, p95 {p95:.0f} ms, p99 {p99:.0f} ms (of the last {len(tally.processing_ms)})')
+    if tally.past_ages_s:
+        lines.append(f'{tally.published - tally.incomplete} grids had all past frames that the network looks at')
     return '\n'.join(lines)

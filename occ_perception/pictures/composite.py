@@ -33,7 +33,8 @@ class FramePicture:
 
     images: (H, W, 3) uint8 RGB by camera name, drawn in the order of NUSCENES_CAMERAS. labels: (200, 200, 16) uint8 as
     received. instance_ids: (200, 200, 16) uint16 or None. time_s: since the first frame. miou, geometric_iou: over all frames
-    so far, 0..1. latency_ms: newest sensor stamp to received grid.
+    so far, 0..1; score_name: what miou is called. latency_ms: newest sensor stamp to received grid. source: how the labels came,
+    for captions.
     """
 
     title: str
@@ -47,6 +48,8 @@ class FramePicture:
     miou: float | None = None
     geometric_iou: float | None = None
     latency_ms: float | None = None
+    score_name: str = 'mIoU so far'
+    source: str = 'Received'
 
 
 def compose(frame: FramePicture) -> Image.Image:
@@ -62,7 +65,7 @@ def compose(frame: FramePicture) -> Image.Image:
     _cameras(page, frame.images, (MARGIN, top, cameras_width, TOP))
     left = MARGIN + cameras_width + MARGIN
     truth_ids = frame.truth.instances
-    for caption, labels, seen, ids in (('Received, from above', frame.labels, None, frame.instance_ids),
+    for caption, labels, seen, ids in ((f'{frame.source}, from above', frame.labels, None, frame.instance_ids),
                                        ('Truth', frame.truth.labels, frame.truth.mask_camera, truth_ids)):
         _caption(draw, left, HEADER, caption)
         page.paste(render_birds_eye(labels, square, seen, ids), (left, top))
@@ -71,7 +74,7 @@ def compose(frame: FramePicture) -> Image.Image:
 
     top += TOP + CAPTION
     width = (WIDTH - 3 * MARGIN) // 2
-    for k, (caption, labels, seen) in enumerate((('Received VoxelGrid', frame.labels, None),
+    for k, (caption, labels, seen) in enumerate(((f'{frame.source} voxels', frame.labels, None),
                                                  ('Truth (pale: hidden from the cameras, not scored)', frame.truth.labels,
                                                   frame.truth.mask_camera))):
         x = MARGIN + k * (width + MARGIN)
@@ -121,7 +124,7 @@ def _header(draw: ImageDraw.ImageDraw, frame: FramePicture) -> None:
     draw.text((MARGIN, HEADER // 2), frame.title, INK, font(24), anchor='lm')
     facts = [(f'{frame.index + 1} / {frame.count}', 'frame'), (f'{frame.time_s:.1f} s', 'time')]
     if frame.miou is not None:
-        facts.append((f'{100 * frame.miou:.1f}', 'mIoU so far'))
+        facts.append((f'{100 * frame.miou:.1f}', frame.score_name))
     if frame.geometric_iou is not None:
         facts.append((f'{100 * frame.geometric_iou:.1f}', 'geometric IoU'))
     if frame.latency_ms is not None:

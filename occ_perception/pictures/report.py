@@ -52,10 +52,10 @@ def write_report(report: Report, path: Path | str) -> None:
     page = (f'<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width,initial-scale=1">'
             f'<title>{html.escape(report.title)}</title><style>{STYLE}</style><main>'
             f'<header><h1>{html.escape(report.title)}</h1><p>{html.escape(report.subtitle)}</p></header>'
-            f'<section class=cards>{cards}</section>{_player(report)}'
+            f'<section class=cards>{cards}</section>{player(report.frames, report.seconds_per_frame)}'
             f'<div class=two><section><h2>Against the baselines</h2>{_scores(report.scores)}'
             f'<h2>Latency</h2>{_latencies(live)}</section>'
-            f'<section><h2>IoU by class</h2>{_classes(report.scores)}</section></div>'
+            f'<section><h2>IoU by class</h2>{class_table(report.scores)}</section></div>'
             f'<section><h2>How this was measured</h2><ul>{notes}</ul></section><footer>{facts}</footer></main>'
             f'<script>{SCRIPT}</script></html>\n')
     Path(path).write_text(page, encoding='utf-8')
@@ -69,19 +69,19 @@ def _milliseconds(value: float) -> str:
     return '–' if np.isnan(value) else f'{value:.0f} ms'
 
 
-def _player(report: Report) -> str:
-    """The frames as JPEG, shown one at a time; plays at the replay's pace."""
-    if not report.frames:
+def player(frames: Sequence[Image.Image], seconds_per_frame: float) -> str:
+    """HTML of the frames as JPEG, shown one at a time, each for so long; nothing for none."""
+    if not frames:
         return ''
     images = []
-    for k, frame in enumerate(report.frames):
+    for k, frame in enumerate(frames):
         size = (FRAME_WIDTH, round(frame.height * FRAME_WIDTH / frame.width))
         buffer = io.BytesIO()
         frame.resize(size, Image.Resampling.LANCZOS).save(buffer, 'JPEG', quality=JPEG_QUALITY, optimize=True)
         data = base64.b64encode(buffer.getvalue()).decode()
         shown = '' if k == 0 else ' hidden'
         images.append(f'<img width={size[0]} height={size[1]} alt="frame {k + 1}" src="data:image/jpeg;base64,{data}"{shown}>')
-    return (f'<section id=player data-period="{round(1000 * report.seconds_per_frame)}"><div id=screen>{"".join(images)}</div>'
+    return (f'<section id=player data-period="{round(1000 * seconds_per_frame)}"><div id=screen>{"".join(images)}</div>'
             f'<div id=controls><button id=play type=button aria-label="play or pause">❚❚</button>'
             f'<input id=seek type=range min=0 max={len(images) - 1} value=0 aria-label=frame>'
             f'<output id=count>1 / {len(images)}</output></div></section>')
@@ -101,8 +101,8 @@ def _scores(scores: Mapping[str, Score]) -> str:
     return f'<table class=scores><tr><th></th><td>mIoU</td><td>geometric IoU</td></tr>{"".join(rows)}</table>'
 
 
-def _classes(scores: Mapping[str, Score]) -> str:
-    """One row per class: the network's IoU as a bar in the class's colour, the baselines as numbers."""
+def class_table(scores: Mapping[str, Score]) -> str:
+    """HTML with one row per class: the first score's IoU as a bar in the class's colour, the others as numbers."""
     names = list(scores)
     head = ''.join(f'<td class=number>{html.escape(name)}</td>' for name in names[1:])
     rows = []

@@ -11,7 +11,7 @@ import pytest
 from occ_perception.datasets.occ3d import OccupancyTruth
 from occ_perception.engines.select import shipped_file
 from occ_perception.geometry.transforms import inverse
-from occ_perception.runtime.frames import CameraImage, SensorFrame
+from occ_perception.runtime.frames import SensorFrame
 from occ_perception.runtime.live_score import Score, score_labels
 
 NETWORK = 'scocc_sample'
@@ -30,18 +30,16 @@ pytestmark = needs_weights
 @pytest.fixture(scope='module')
 def frames() -> tuple[list[SensorFrame], list[OccupancyTruth]]:
     """Frames with truth of streets that neither training nor the demo draws."""
-    from occ_perception.datasets.sample_world import make_street, render_frame
+    from occ_perception.datasets.sample_world import make_street, render_frame, sensor_frame
 
     sensors, truths = [], []
     for seed in STREETS:
         street = make_street(seed)
         for time_s in TIMES_S:
             world = render_frame(street, time_s)
-            cameras = {name: CameraImage(name, round(1e9 * view.time_s), view.image, view.intrinsics, view.ego_from_camera,
-                                         view.fixed_from_ego) for name, view in world.cameras.items()}
             beams = world.sweep
             points = beams.ends[np.linalg.norm(beams.ends - beams.origins, axis=1) < LIDAR_RANGE_M]
-            sensors.append(SensorFrame(round(1e9 * time_s), world.fixed_from_ego, cameras, points))
+            sensors.append(replace(sensor_frame(world), points=points))
             truth = world.truth
             truths.append(OccupancyTruth(truth.semantics, truth.mask_camera.astype(bool), truth.mask_lidar.astype(bool)))
     return sensors, truths
