@@ -1,8 +1,8 @@
-"""Live occupancy with FlashOcc: ros2 launch occ_perception flashocc.launch.py [bag:=...] [rviz:=true]; --show-args lists all."""
+"""Live occupancy with FlashOcc: ros2 launch occ_perception flashocc.launch.py (--show-args: all arguments)."""
 
 from occ_perception.nodes.launch_description import describe
 
 
 def generate_launch_description():
     """Called by `ros2 launch`."""
-    return describe('flashocc-r50-M0')
+    return describe('flashocc')

@@ -1,8 +1,8 @@
-"""Live occupancy with SCOcc: ros2 launch occ_perception scocc.launch.py [bag:=...] [rviz:=true]; --show-args lists all."""
+"""Live occupancy with SCOcc: ros2 launch occ_perception scocc.launch.py (--show-args: all arguments)."""
 
 from occ_perception.nodes.launch_description import describe
 
 
 def generate_launch_description():
     """Called by `ros2 launch`."""
-    return describe('scocc_sample')
+    return describe('scocc')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -34,7 +34,7 @@ class Composition:
     """The nodes of a system, made and spun; `nodes` by name."""
 
     def __init__(self, specs: Sequence[NodeSpec], namespace: str = '', context: Context | None = None,
-                 make: Callable[[str, str, str], PredictorLike] | None = None) -> None:
+                 make: Callable[[str, str, Mapping[str, Any]], PredictorLike] | None = None) -> None:
         exchange = Exchange()
         namespace = f'/{namespace.strip("/")}'
         # One node follows /clock and lends its clock to the others: each /clock message costs every subscriber a wake-up.

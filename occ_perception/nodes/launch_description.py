@@ -11,6 +11,9 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import ExecutableInPackage
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from occ_perception.catalogue import NETWORKS
+from occ_perception.engines.protocol import EXACT, MEMORY_FORMS
+from occ_perception.engines.select import BACKENDS
 from occ_perception.nodes import system
 
 PACKAGE = 'occ_perception'
@@ -18,16 +21,22 @@ RVIZ_TOPICS = ('occ/points', 'occ/markers', 'occ/grid', 'CAM_FRONT/occ/image', '
 FLAGS = ('true', 'false')
 
 
-def describe(network: str) -> LaunchDescription:
-    """Launch description with a network as the default."""
+def describe(launch_file: str) -> LaunchDescription:
+    """Description of a launch file by its name in system.LAUNCHED."""
+    networks = system.networks_of(launch_file)
+    shipped = ', '.join(name for name in networks if NETWORKS[name].weights)
+    weights = f'empty for those that ship ({shipped})' if shipped else 'none ship with these networks'
+
     def argument(name: str, default: str, description: str, choices: tuple[str, ...] | None = None) -> DeclareLaunchArgument:
         return DeclareLaunchArgument(name, default_value=default, description=description, choices=choices)
 
     return LaunchDescription([
         argument('bag', '', 'ROS 2 bag to play; empty for live sensors'),
-        argument('network', network, 'catalogue name of the network'),
-        argument('weights', '', 'checkpoint or ONNX file; empty for the weights that ship with the network'),
-        argument('backend', 'auto', 'what runs the network', ('auto', 'openvino', 'tensorrt', 'torch')),
+        argument('network', system.LAUNCHED[launch_file], 'catalogue name of the network', networks),
+        argument('weights', '', f'checkpoint or ONNX file; {weights}; random: to see a network run without any'),
+        argument('backend', 'auto', 'what runs the network', BACKENDS),
+        argument('memory', EXACT, 'how past frames enter: lifted again, or their maps moved (cheaper)', MEMORY_FORMS),
+        argument('published_centers', 'false', 'share voxels among instance centres as the published code does', FLAGS),
         argument('composed', 'true', 'all nodes in one process', FLAGS),
         argument('rviz', 'false', 'start RViz with our configuration', FLAGS),
         argument('use_sim_time', 'auto', 'time from /clock; auto: when a bag is played', ('auto', *FLAGS)),
@@ -49,7 +58,8 @@ def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     sim_time = None if value('use_sim_time') == 'auto' else value('use_sim_time') == 'true'
     replay = system.Replay(bag, float(value('rate')), value('loop') == 'true', value('lockstep') == 'true') if bag else None
     sources = system.sources_of(bag)
-    specs = system.nodes(value('network'), sources, value('backend'), value('weights'), replay, sim_time)
+    specs = system.nodes(value('network'), sources, value('backend'), value('weights'), replay, sim_time, value('memory'),
+                         value('published_centers') == 'true')
     if value('composed') == 'true':
         actions = [_composed(value, bag, namespace, log_level)]
     else:
@@ -66,9 +76,10 @@ def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 
 def _composed(value, bag: str, namespace: str, log_level: str) -> ExecuteProcess:
-    command = [ExecutableInPackage(package=PACKAGE, executable='occ'), 'up', value('network'), '--backend', value('backend'),
-               '--log-level', log_level, '--use-sim-time', value('use_sim_time'), '--rate', value('rate')]
-    for option, text in (('--weights', value('weights')), ('--bag', bag), ('--namespace', namespace)):
+    command = [ExecutableInPackage(package=PACKAGE, executable='occ'), 'up', value('network')]
+    for option, text in (('--backend', value('backend')), ('--memory', value('memory')), ('--log-level', log_level),
+                         ('--use-sim-time', value('use_sim_time')), ('--rate', value('rate')), ('--weights', value('weights')),
+                         ('--bag', bag), ('--namespace', namespace)):
         command += [option, text] if text else []
-    command += [f'--{flag}' for flag in ('loop', 'lockstep') if value(flag) == 'true']
+    command += [f'--{flag.replace("_", "-")}' for flag in ('loop', 'lockstep', 'published_centers') if value(flag) == 'true']
     return ExecuteProcess(cmd=command, name='occ_up', output='screen', on_exit=[Shutdown(reason='occ up has ended')])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,9 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from occ_msgs.msg import InstanceArray, LabelInfo, StageTimings, VoxelGrid
 from occ_msgs.srv import ResetMemory, SwitchNetwork
-from occ_perception.catalogue import NETWORKS
+from occ_perception.catalogue import NETWORKS, entry
+from occ_perception.engines.protocol import EXACT, MEMORY_FORMS
+from occ_perception.engines.select import BACKENDS
 from occ_perception.nodes import qos
 from occ_perception.nodes.conversions import (
     instance_array_message,
@@ -34,6 +36,7 @@ from occ_perception.nodes.conversions import (
 )
 from occ_perception.nodes.exchange import CameraFrame, Exchange, Lazy, Sweep
 from occ_perception.nodes.health import ERROR, OK, WARN, Health
+from occ_perception.nodes.pace import pace_warning
 from occ_perception.nodes.parameters import Parameter, declare
 from occ_perception.nodes.poses import Poses, TransformFeed
 from occ_perception.nodes.running import Spinner, run_node, side_node
@@ -43,7 +46,6 @@ from occ_perception.runtime.intake.calibration import intrinsics_of
 from occ_perception.runtime.intake.decode import decode_raw
 
 SECOND = 1_000_000_000
-BACKENDS = ('auto', 'openvino', 'tensorrt', 'torch')
 SERVICE_WAIT_S = 2.0
 
 PARAMETERS = (
@@ -62,6 +64,9 @@ PARAMETERS = (
     Parameter('base_frame', 'base_link', 'frame of the vehicle; grids are in it'),
     Parameter('tf_timeout', 0.2, 'longest wait for the transforms of a set [s]', low=0.0, high=10.0),
     Parameter('backlog', 1, 'complete sets that may wait while the network is busy; older ones are dropped', low=0, high=7),
+    Parameter('memory', EXACT, 'how past frames enter: lifted again, or their maps moved (cheaper)', choices=MEMORY_FORMS),
+    Parameter('memory_max_gap', 2.0, 'after a longer pause the past is forgotten [s]', low=0.1, high=60.0),
+    Parameter('published_centers', False, 'share voxels among instance centres by the class table of the published code'),
     Parameter('use_points', False, 'give the LiDAR points to the network (networks with a LiDAR branch)'),
     Parameter('compress', True, 'zstd-compress the grid: some 10 kB in place of 640 kB'),
     Parameter('max_processing_time', 0.2, 'processing slower than this is a warning in /diagnostics [s]', low=0.0, high=60.0,
@@ -76,21 +81,22 @@ def camera_parameters(camera: str) -> tuple[Parameter, ...]:
     return (Parameter(f'{camera}.offset', 0.0, f'when {camera} fires, relative to the reference [s]', low=-1.0, high=1.0),)
 
 
-def make_predictor(network: str, backend: str, weights: str) -> PredictorLike:
-    """The real Predictor; imported only when a network is loaded."""
+def make_predictor(network: str, weights: str, values: Mapping[str, Any]) -> PredictorLike:
+    """The real Predictor, with the node's parameter values; imported only when a network is loaded."""
     from occ_perception.runtime.predictor import Predictor
 
-    predictor = Predictor(network, backend, weights or None)
+    predictor = Predictor(network, values['backend'], weights or None, memory=values['memory'],
+                          max_gap_s=values['memory_max_gap'], published_centers=values['published_centers'])
     predictor.predict(blank_frame(predictor.entry))  # the first run of an engine takes much longer than the next ones
     predictor.reset()
     return predictor
 
 
 class OccupancyNode(LifecycleNode):
-    """See the module's description. make: (network, backend, weights) -> predictor, called in the worker thread."""
+    """See the module's description. make: (network, weights, parameter values) -> predictor, called in the worker thread."""
 
     def __init__(self, exchange: Exchange | None = None, feed: TransformFeed | None = None,
-                 make: Callable[[str, str, str], PredictorLike] | None = None, **node_options: Any) -> None:
+                 make: Callable[[str, str, Mapping[str, Any]], PredictorLike] | None = None, **node_options: Any) -> None:
         super().__init__('occupancy', **node_options)
         self._exchange, self._make = exchange, make or make_predictor
         self._values = declare(self, PARAMETERS, self._changed)
@@ -126,7 +132,14 @@ class OccupancyNode(LifecycleNode):
         rules = self._rules(values)
         if self._serving is not None:
             self._serving.change_rules(rules)
+            if values['max_rate'] != self._values['max_rate']:
+                self._warn_of_pace(self._network, values['max_rate'])
         return ''
+
+    def _warn_of_pace(self, network: str, max_rate_hz: float) -> None:
+        warning = pace_warning(entry(network), max_rate_hz)
+        if warning:
+            self.get_logger().warning(warning)
 
     def autostart(self) -> bool:
         """Configure and activate, where the parameter says so; returns whether the node is as it should be then."""
@@ -143,16 +156,17 @@ class OccupancyNode(LifecycleNode):
                           values['tf_timeout'], values['use_points'], values['backlog'], self._jumped_back)
         began = time.monotonic()
         try:
-            entry = serving.load(partial(self._make, values['network'], values['backend'], values['weights']))
+            row = serving.load(partial(self._make, values['network'], values['weights'], values))
         except Exception as error:
             self.get_logger().error(f'network {values["network"]} could not be loaded: {error}')
             return TransitionCallbackReturn.FAILURE
-        self._serving, self._network = serving, entry.name
+        self._serving, self._network = serving, row.name
         self._voxels = self.create_lifecycle_publisher(VoxelGrid, 'occ/voxels', qos.OUTPUT)
         self._instances = self.create_lifecycle_publisher(InstanceArray, 'occ/instances', qos.OUTPUT)
         self._label_info = self.create_lifecycle_publisher(LabelInfo, 'occ/label_info', qos.LATCHED)
         self._timings = self.create_lifecycle_publisher(StageTimings, 'occ/timings', qos.OUTPUT)
-        self.get_logger().info(f'network {entry.name} ready after {time.monotonic() - began:.1f} s')
+        self.get_logger().info(f'network {row.name} ready after {time.monotonic() - began:.1f} s')
+        self._warn_of_pace(row.name, values['max_rate'])
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -237,6 +251,9 @@ class OccupancyNode(LifecycleNode):
         self._instances.publish(instance_array_message(prediction, frame))
         stages = {**served.stages_ms, 'publish': 1e3 * (time.perf_counter() - began)}
         self._timings.publish(stage_timings_message(stages, prediction.stamp_ns, frame))
+        if prediction.past_stamps_ns:
+            past = ', '.join(f'{stamp / 1e9:.3f}' if stamp else 'none' for stamp in prediction.past_stamps_ns)
+            self.get_logger().debug(f'grid at {prediction.stamp_ns / 1e9:.3f} s with the frames of {past}')
 
     def _jumped_back(self) -> None:
         self.get_logger().warning('stamps went back in time: history and queues start anew')
@@ -258,9 +275,10 @@ class OccupancyNode(LifecycleNode):
             response.success, response.message = False, f'no network is called {request.network!r}; known: {", ".join(NETWORKS)}'
         else:
             try:
-                entry = self._serving.load(partial(self._make, request.network, self._values['backend'], request.weights))
-                self._network = entry.name
-                response.success, response.message = True, f'serving {entry.name}{self._tell_cameras(entry.name)}'
+                row = self._serving.load(partial(self._make, request.network, request.weights, self._values))
+                self._network = row.name
+                response.success, response.message = True, f'serving {row.name}{self._tell_cameras(row.name)}'
+                self._warn_of_pace(row.name, self._values['max_rate'])
             except Exception as error:
                 response.success, response.message = False, f'{request.network} could not be loaded: {error}'
         self.get_logger().info(f'switch_network: {response.message}')
@@ -296,6 +314,10 @@ class OccupancyNode(LifecycleNode):
         values: dict[str, object] = {
             'network': self._network, 'due': tally.due, 'published': tally.published, 'dropped': sum(tally.dropped.values()),
             'rate_hz': f'{rate:.2f}', 'settled_until_ns': tally.settled_until_ns}
+        if tally.past_ages_s:
+            ages = tally.past_ages_s
+            values |= {'memory': f'{len(ages) - ages.count(None)}/{len(ages)}', 'memory.incomplete': tally.incomplete,
+                       'memory.ages_s': ' '.join('-' if age is None else f'{age:.2f}' for age in ages)}
         values |= {f'dropped.{reason}': count for reason, count in tally.dropped.items() if count}
         values |= {f'{stream}.{fate}': count for stream, counts in tally.frames.items() for fate, count in counts.items()}
         if not tally.processing_ms:

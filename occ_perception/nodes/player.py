@@ -32,8 +32,10 @@ NEVER_REPLAYED = ('/clock', '/rosout', '/parameter_events', '/diagnostics')
 SENSOR_TYPES = ('sensor_msgs/msg/CompressedImage', 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CameraInfo',
                 'sensor_msgs/msg/PointCloud2')
 SUBSCRIBER_WAIT_S = 5.0
-SETTLE_S, SETTLE_APART_S = 0.3, 2.0
-"""Time for the nodes to find each other: in one process, and in several, whose intermediate topics must be matched, too."""
+LISTENER_WAIT_S = 20.0
+SETTLE_S, SETTLE_LISTENER_S, SETTLE_APART_S = 0.3, 1.0, 2.0
+"""Time for the nodes to find each other: in one process, with a listener in another, and in several processes, whose intermediate
+topics must be matched, too."""
 TAIL_S = 0.5
 """How long time goes on after the last message, so that deadlines pass."""
 
@@ -47,6 +49,7 @@ PARAMETERS = (
     Parameter('clock_rate', 40.0, '/clock messages per second of the bag', low=1.0, high=1000.0),
     Parameter('wait', True, 'begin when a network serves (occ/label_info) and the sensor topics are subscribed to'),
     Parameter('wait_timeout', 600.0, 'longest wait for a network to serve [s]', low=0.0, high=1e5),
+    Parameter('listener', '', 'begin when a node of this name subscribes to occ/voxels, so that it misses nothing; empty: nobody'),
     Parameter('lockstep', False, 'hold back until the grid of each due reference has come'),
     Parameter('lockstep_timeout', 120.0, 'longest wait for one grid [s]', low=0.1, high=1e5),
     Parameter('horizon', 0.25, 'what was recorded so long after a due reference is still sent before its grid [s]: the pictures '
@@ -167,7 +170,19 @@ class PlayerNode(Node):
                 return False
         if deaf:
             self.get_logger().info(f'nobody subscribes to {", ".join(deaf)}')
-        return not self._stop.wait(SETTLE_APART_S if self._nodes_are_apart(until) else SETTLE_S)
+        settle_s = SETTLE_APART_S if self._nodes_are_apart(until) else SETTLE_LISTENER_S if self._values['listener'] else SETTLE_S
+        return self._wait_for_listener() and not self._stop.wait(settle_s)
+
+    def _wait_for_listener(self) -> bool:
+        """Wait until the node that is to hear the grids has been found; False when told to stop."""
+        name, topic, until = self._values['listener'], self.resolve_topic_name('occ/voxels'), time.monotonic() + LISTENER_WAIT_S
+        while name and name not in {info.node_name for info in self.get_subscriptions_info_by_topic(topic)}:
+            if time.monotonic() > until:
+                self.get_logger().warning(f'no node called {name} subscribes to occ/voxels; playing all the same')
+                break
+            if self._stop.wait(0.05):
+                return False
+        return True
 
     def _nodes_are_apart(self, until: float) -> bool:
         """Whether nodes hand over frames by topic; waits until each such topic that is wanted has a publisher."""

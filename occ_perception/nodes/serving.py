@@ -19,7 +19,15 @@ from occ_perception.nodes.exchange import CameraFrame, Sweep
 from occ_perception.nodes.health import Health
 from occ_perception.nodes.poses import Patience, PoseError, Poses
 from occ_perception.runtime.frames import CameraImage, OccupancyPrediction, SensorFrame
-from occ_perception.runtime.intake.assembly import LIDAR, TOO_FEW_CAMERAS, AssembledSet, Assembler, AssemblyRules
+from occ_perception.runtime.intake.assembly import (
+    LIDAR,
+    RESET,
+    TIME_JUMP,
+    TOO_FEW_CAMERAS,
+    AssembledSet,
+    Assembler,
+    AssemblyRules,
+)
 
 POLL_S = 0.01
 IDLE_S = 0.5
@@ -28,6 +36,9 @@ TF_WALL_TIMEOUT_S, SET_WALL_TIMEOUT_S = 2.0, 3.0
 BUSY = 'busy'
 NO_POSE = 'no_pose'
 PREDICTION_ERROR = 'prediction_error'
+INACTIVE = 'inactive'
+MEMORY = 'memory'
+"""Stream under which it is counted why past frames were forgotten."""
 DURATIONS_KEPT = 200
 
 
@@ -55,7 +66,8 @@ class Served:
 class Tally:
     """What became of the due references so far; times in milliseconds.
 
-    settled_until_ns: every reference up to this stamp has its grid, or never will; 0 before the first.
+    settled_until_ns: every reference up to this stamp has its grid, or never will; 0 before the first. past_ages_s: of the past
+    frames that the newest grid was made with, None for those that were not known; incomplete: grids that lacked one.
     """
 
     due: int
@@ -64,6 +76,8 @@ class Tally:
     frames: dict[str, Counter[str]]
     processing_ms: list[float]
     settled_until_ns: int
+    past_ages_s: tuple[float | None, ...] = ()
+    incomplete: int = 0
 
 
 class Serving:
@@ -84,7 +98,7 @@ class Serving:
         self._tf_timeout_s = tf_timeout_s
         self._use_points = use_points
         self._backlog = backlog
-        self._ready: deque[AssembledSet] = deque()
+        self._ready: deque[tuple[int, AssembledSet]] = deque()
         self._jumped_back = jumped_back
         self._condition = threading.Condition()
         self._open = False
@@ -94,8 +108,10 @@ class Serving:
         self._published = 0
         self._processing_ms: deque[float] = deque(maxlen=DURATIONS_KEPT)
         self._served_ns: int | None = None
-        self._memory_resets = 0
-        self._jumps_seen = 0
+        self._reset_why = ''
+        self._jumps_seen = self._jumps_served = 0
+        self._past_ages_s: tuple[float | None, ...] = ()
+        self._incomplete = 0
         self._oldest: tuple[int | None, float] = (None, 0.0)
 
     def load(self, make: Callable[[], PredictorLike]) -> NetworkEntry:
@@ -118,9 +134,10 @@ class Serving:
         """Take no more frames; a running prediction is still delivered."""
         with self._condition:
             self._open = False
-            self._assembler.reset('inactive')
-            self._dropped['inactive'] += len(self._ready)
+            self._assembler.reset(INACTIVE)
+            self._dropped[INACTIVE] += len(self._ready)
             self._ready.clear()
+            self._reset_why = INACTIVE
 
     def stop(self) -> None:
         """End the worker thread for good, waiting for a running prediction."""
@@ -135,7 +152,7 @@ class Serving:
     def forget(self) -> None:
         """Reset the network's memory before the next prediction."""
         with self._condition:
-            self._memory_resets += 1
+            self._reset_why = RESET
 
     def change_rules(self, rules: AssemblyRules) -> None:
         """Assemble by other rules from now on."""
@@ -172,11 +189,11 @@ class Serving:
             assembler = self._assembler
             return Tally(assembler.due, self._published, assembler.dropped + self._dropped,
                          {name: Counter(counts) for name, counts in assembler.frames.items()}, list(self._processing_ms),
-                         self._settled_until_ns())
+                         self._settled_until_ns(), self._past_ages_s, self._incomplete)
 
     def _settled_until_ns(self) -> int:
         under_way = [stamp for stamp in (self._assembler.oldest_ns, self._served_ns) if stamp is not None]
-        under_way += [made.stamp_ns for made in self._ready]
+        under_way += [made.stamp_ns for _, made in self._ready]
         return min(under_way) - 1 if under_way else self._assembler.newest_ns or 0
 
     def _run(self, make: Callable[[], PredictorLike], ready: Future) -> None:
@@ -192,22 +209,26 @@ class Serving:
         if before is not None:
             before.join()
         ready.set_result(predictor.entry)
-        forgotten = self._assembler.resets, self._memory_resets
-        while (made := self._next(me)) is not None:
-            if forgotten != (self._assembler.resets, self._memory_resets):
-                forgotten = self._assembler.resets, self._memory_resets
+        while (taken := self._next(me)) is not None:
+            made, reset_why = taken
+            if reset_why:
                 predictor.reset()
+                self._health.count(MEMORY, reset_why)
             self._serve(predictor, made)
             with self._condition:
                 self._served_ns = None
 
-    def _next(self, me: threading.Thread) -> AssembledSet | None:
-        """The next complete set, waited for; sets beyond the backlog count as dropped. None when the worker must end."""
+    def _next(self, me: threading.Thread) -> tuple[AssembledSet, str] | None:
+        """The next complete set, waited for, and why the memory must be reset before it ('' when it must not).
+
+        Sets beyond the backlog count as dropped. None when the worker must end.
+        """
         assembler = self._assembler
         with self._condition:
             while self._worker is me:
                 before = assembler.dropped.copy()
-                self._ready += assembler.poll(self._now_ns(), self._waited_too_long())
+                complete = assembler.poll(self._now_ns(), self._waited_too_long())
+                self._ready += [(assembler.jumps, made) for made in complete]
                 for reason in assembler.dropped - before:
                     self._health.tell('sets', reason, 'set dropped before it was complete')
                 if assembler.jumps != self._jumps_seen:
@@ -218,9 +239,12 @@ class Serving:
                     self._dropped[BUSY] += 1
                     self._health.tell('sets', BUSY, 'set dropped: the network is slower than sets come; lower max_rate')
                 if self._ready:
-                    made = self._ready.popleft()
+                    jumps, made = self._ready.popleft()
                     self._served_ns = made.stamp_ns
-                    return made
+                    reset_why, self._reset_why = self._reset_why, ''
+                    if jumps != self._jumps_served:
+                        self._jumps_served, reset_why = jumps, TIME_JUMP
+                    return made, reset_why
                 self._condition.wait(POLL_S if assembler.pending else IDLE_S)
         return None
 
@@ -254,6 +278,8 @@ class Serving:
         except Exception as error:
             self._drop(PREDICTION_ERROR, f'set at {made.stamp_ns / 1e9:.3f} s: {type(error).__name__}: {error}')
             return
+        if prediction.forgotten:
+            self._health.problem(MEMORY, prediction.forgotten, f'past frames forgotten before {made.stamp_ns / 1e9:.3f} s')
         stages = {name: 1e3 * (after - before) for (_, before), (name, after) in pairwise(marks)}
         stages.update(prediction.timings_ms)
         try:
@@ -263,6 +289,8 @@ class Serving:
             return
         with self._condition:
             self._published += 1
+            self._past_ages_s = tuple((prediction.stamp_ns - past) * 1e-9 if past else None for past in prediction.past_stamps_ns)
+            self._incomplete += None in self._past_ages_s
             self._processing_ms.append(1e3 * (time.perf_counter() - marks[0][1]))
 
     def _frame(self, made: AssembledSet, marks: list[tuple[str, float]]) -> SensorFrame:
@@ -305,11 +333,15 @@ class Serving:
 
 
 def blank_frame(entry: NetworkEntry) -> SensorFrame:
-    """A frame of black pictures at network size, all cameras at the origin: to warm up an engine."""
+    """A frame of black pictures at network size: to warm up an engine.
+
+    The cameras are high above the grid and see none of it: no object is found, and none of the ids is used up.
+    """
     height, width = entry.preprocessing.input_height, entry.preprocessing.input_width
     intrinsics = np.array([[width / 2, 0, width / 2], [0, width / 2, height / 2], [0, 0, 1]])
     ego_from_camera = np.eye(4)
     ego_from_camera[:3, :3] = [[0, 0, 1], [-1, 0, 0], [0, -1, 0]]
+    ego_from_camera[2, 3] = 1000.0
     picture = np.zeros((height, width, 3), np.uint8)
     cameras = {name: CameraImage(name, 0, picture, intrinsics, ego_from_camera, np.eye(4)) for name in entry.cameras}
     return SensorFrame(0, np.eye(4), cameras)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from occ_perception.catalogue import NETWORKS, entry
 from occ_perception.datasets.bag_reader import Bag
 from occ_perception.datasets.dialects import Sources, detect, live_sources
+from occ_perception.engines.protocol import EXACT
 
-MAX_RATE_HZ = {'flashocc-r50-M0': 2.0, 'scocc-r50': 2.0, 'scocc_sample': 5.0}
-"""Sets per second that each network is asked for by default."""
-DEFAULT_MAX_RATE_HZ = 5.0
+LAUNCHED = {'flashocc': 'flashocc-r50-M0', 'panoptic_flashocc': 'panoptic-flashocc-r50-depth4d-pano',
+            'bevdet_occ': 'bevdet-occ-r50-4d-stereo', 'scocc': 'scocc_sample'}
+"""Launch file (without .launch.py) -> the network that it starts by default."""
 REPLAY_BACKLOG, REPLAY_DEADLINE_S, REPLAY_TF_TIMEOUT_S = 5, 0.5, 0.5
 """In a replay a late grid is better than none or one with a camera less."""
 
@@ -43,16 +45,25 @@ def sources_of(bag: str | None) -> Sources:
         return detect(opened.topics, f'bag {bag}')
 
 
+def networks_of(launch_file: str) -> tuple[str, ...]:
+    """Networks that a launch file of LAUNCHED offers: those of the catalogue whose names begin as it does."""
+    return tuple(name for name in NETWORKS if name.startswith(launch_file.replace('_', '-')))
+
+
 def nodes(network: str, sources: Sources, backend: str = 'auto', weights: str = '', replay: Replay | None = None,
-          use_sim_time: bool | None = None) -> tuple[NodeSpec, ...]:
-    """Every node to start, in the order of starting; the player last. use_sim_time: None means when a bag is played."""
+          use_sim_time: bool | None = None, memory: str = EXACT, published_centers: bool = False) -> tuple[NodeSpec, ...]:
+    """Every node to start, in the order of starting; the player last. use_sim_time: None means when a bag is played.
+
+    memory, published_centers: see Predictor.
+    """
     names = [camera.name for camera in sources.cameras]
     sim_time = {'use_sim_time': bool(replay) if use_sim_time is None else use_sim_time}
     frames = {'fixed_frame': sources.fixed_frame, 'base_frame': sources.base_frame}
-    max_rate = MAX_RATE_HZ.get(network, DEFAULT_MAX_RATE_HZ)
+    max_rate = entry(network).rate_hz
     cameras: dict[str, Any] = {**sim_time, 'network': network, 'cameras': names}
     occupancy: dict[str, Any] = {**sim_time, **frames, 'network': network, 'backend': backend, 'weights': weights, 'cameras': names,
-                                 'reference': sources.reference, 'max_rate': max_rate}
+                                 'reference': sources.reference, 'max_rate': max_rate, 'memory': memory,
+                                 'published_centers': published_centers}
     for camera in sources.cameras:
         cameras[f'{camera.name}.image_topic'] = camera.image_topic
         cameras[f'{camera.name}.camera_info_topic'] = camera.info_topic

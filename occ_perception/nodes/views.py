@@ -1,7 +1,7 @@
 """The `views` node: what people and planners look at, made from occ/voxels and only while somebody subscribes.
 
-occ/points (PointCloud2 for RViz's Boxes style: rgb, label), occ/markers (instances), occ/grid (nav_msgs/OccupancyGrid with
-unknown space), occ/obstacles and occ/clear (PointCloud2 for Nav2's marking and clearing).
+occ/points (PointCloud2 for RViz's Boxes style: rgb, label), occ/markers (instances: boxes, names with ids, velocities), occ/grid
+(nav_msgs/OccupancyGrid with unknown space), occ/obstacles and occ/clear (PointCloud2 for Nav2's marking and clearing).
 """
 
 from __future__ import annotations
@@ -12,16 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Duration
-from geometry_msgs.msg import Point, Pose, Vector3
+from geometry_msgs.msg import Point, Pose
 from nav_msgs.msg import MapMetaData, OccupancyGrid
 from rclpy.clock import Clock
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import PointCloud2, PointField
-from std_msgs.msg import ColorRGBA
-from visualization_msgs.msg import Marker, MarkerArray
+from visualization_msgs.msg import MarkerArray
 
 from occ_msgs.msg import InstanceArray, LabelInfo, VoxelGrid
 from occ_perception.geometry.voxel_grid import VoxelGridSpec
@@ -29,12 +27,12 @@ from occ_perception.labels import OCC3D
 from occ_perception.nodes import qos
 from occ_perception.nodes.conversions import byte_array, cloud_message, grid_spec_of, labels_of
 from occ_perception.nodes.health import OK, STEADY, Health
+from occ_perception.nodes.markers import deletions, instance_markers
 from occ_perception.nodes.parameters import Parameter, declare
 from occ_perception.nodes.running import run_node
 from occ_perception.runtime.planner_views import clearing_points, obstacle_points, occupancy_grid, occupied_points
 
 LOOK_PERIOD_S = 0.25
-MARKER_LIFETIME_S = 1.0
 
 PARAMETERS = (
     Parameter('obstacle_min_height', 0.2, 'lower end of the height band of obstacles, above the grid frame [m]', low=-10.0,
@@ -66,7 +64,7 @@ class ViewsNode(Node):
             'occ/obstacles': _View(self.create_publisher(PointCloud2, 'occ/obstacles', qos.OUTPUT), self._obstacles),
             'occ/clear': _View(self.create_publisher(PointCloud2, 'occ/clear', qos.OUTPUT), self._clear)}
         self._markers = self.create_publisher(MarkerArray, 'occ/markers', qos.OUTPUT)
-        self._drawn: set[int] = set()
+        self._drawn: set[tuple[str, int]] = set()
         self._inputs: dict[str, Subscription] = {}
         self.create_subscription(LabelInfo, 'occ/label_info', self._on_label_info, qos.LATCHED)
         self._look = self.create_timer(LOOK_PERIOD_S, self._follow_demand, clock=STEADY)
@@ -142,15 +140,9 @@ class ViewsNode(Node):
         return cloud_message(clearing_points(grid[1], grid[2], *self._band()), 'xyz', grid[0].header)
 
     def _on_instances(self, message: InstanceArray) -> None:
-        markers = []
-        for one in message.instances:
-            red, green, blue = (v / 255 for v in self._colors.get(one.class_id, (255, 255, 255)))
-            size = Vector3(x=max(one.size.x, 0.05), y=max(one.size.y, 0.05), z=max(one.size.z, 0.05))
-            markers.append(Marker(header=message.header, ns='instances', id=one.id, type=Marker.CUBE, action=Marker.ADD,
-                                  pose=one.pose, scale=size, color=ColorRGBA(r=red, g=green, b=blue, a=self._values['alpha']),
-                                  lifetime=Duration(sec=int(MARKER_LIFETIME_S)), text=self._names.get(one.class_id, '')))
-        present = {one.id for one in message.instances}
-        markers += [Marker(header=message.header, ns='instances', id=gone, action=Marker.DELETE) for gone in self._drawn - present]
+        markers = instance_markers(message, self._names, self._colors, self._values['alpha'])
+        present = {(marker.ns, marker.id) for marker in markers}
+        markers += deletions(message, self._drawn - present)
         self._drawn = present
         self._markers.publish(MarkerArray(markers=markers))
 

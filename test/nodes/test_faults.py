@@ -156,7 +156,7 @@ def test_services_and_bad_parameters_while_running(tmp_path: Path) -> None:
 
     made = []
 
-    def make(network: str, backend: str, weights: str) -> FakePredictor:
+    def make(network: str, weights: str, _: object) -> FakePredictor:
         if weights == 'broken.onnx':
             raise ValueError('broken.onnx is no ONNX file')
         made.append(FakePredictor(network))
@@ -188,7 +188,7 @@ def test_services_and_bad_parameters_while_running(tmp_path: Path) -> None:
     networks = [grid.network for grid in grids]
     assert networks == sorted(networks, reverse=True)
     assert set(networks) == {'scocc_sample', 'scocc-r50'}
-    assert made[0].resets >= 1
+    assert made[0].resets + made[1].resets == 1
     assert made[1].frames[-1].cameras['CAM_FRONT'].image.shape == (256, 704, 3)
     assert tally.published + sum(tally.dropped.values()) == tally.due
 
@@ -212,7 +212,7 @@ def test_occ_up_refuses_what_cannot_work(tmp_path: Path) -> None:
     wrong = write_bag(tmp_path / 'wrong', 0.2, skip=tuple(f'/{camera}/camera_info' for camera in (
         'CAM_FRONT', 'CAM_FRONT_LEFT', 'CAM_FRONT_RIGHT', 'CAM_BACK', 'CAM_BACK_LEFT', 'CAM_BACK_RIGHT')))
     for arguments, words in ((('scocc_sample', '--bag', str(wrong)),
-                              ('no camera with CameraInfo', '/LIDAR_TOP/points (sensor_msgs')),
+                              ('no CameraInfo', '/CAM_BACK/camera_info', 'occ bag calibrate')),
                              (('scocc_sample', '--bag', '/nowhere.mcap'), ('/nowhere.mcap does not exist',)),
                              (('resnet',), ("no network is called 'resnet'",)),
                              (('scocc_sample', '-p', 'engine.rate:=2'), ("no node is called 'engine'",))):

@@ -13,7 +13,7 @@ from live import Ear, environment, ros
 from small_bag import write_bag
 
 from occ_msgs.msg import VoxelGrid
-from occ_perception.nodes import qos
+from occ_perception.nodes import qos, system
 
 pytestmark = pytest.mark.distribution
 MISSING = [name for name in ('launch', 'launch_ros', 'ros2cli', 'ros2launch') if importlib.util.find_spec(name) is None]
@@ -32,12 +32,22 @@ def launch(*arguments: str, timeout_s: float = 240) -> subprocess.CompletedProce
                           timeout=timeout_s, check=False)
 
 
-@pytest.mark.parametrize(('file', 'network'), [('scocc.launch.py', 'scocc_sample'), ('flashocc.launch.py', 'flashocc-r50-M0')])
+@pytest.mark.parametrize(('file', 'network'), system.LAUNCHED.items())
 def test_arguments_are_declared_and_described(file: str, network: str) -> None:
-    shown = launch(file, '--show-args').stdout
-    for name in ('bag', 'network', 'weights', 'backend', 'composed', 'rviz', 'use_sim_time', 'log_level', 'namespace'):
+    shown = launch(f'{file}.launch.py', '--show-args').stdout
+    for name in ('bag', 'network', 'weights', 'backend', 'memory', 'published_centers', 'composed', 'rviz', 'use_sim_time',
+                 'log_level', 'namespace'):
         assert f"'{name}':" in shown
     assert f"(default: '{network}')" in shown
+    assert all(f"'{offered}'" in shown for offered in system.networks_of(file))
+    assert ('empty for those that ship (scocc_sample' in shown) == (file == 'scocc')
+    assert ('none ship with these networks' in shown) == (file != 'scocc')
+
+
+def test_a_network_of_another_file_is_refused() -> None:
+    result = launch('bevdet_occ.launch.py', 'network:=scocc_sample')
+    assert result.returncode != 0
+    assert 'bevdet-occ-r50' in result.stdout + result.stderr
 
 
 @pytest.mark.parametrize('composed', ['true', 'false'])
@@ -45,7 +55,8 @@ def test_a_bag_is_played_through_and_everything_ends_cleanly(tmp_path: Path, com
     bag = write_bag(tmp_path / 'bag', 1.0)
     weights = () if (WEIGHTS / 'scocc_sample.onnx').exists() else ('weights:=random', 'backend:=torch')
     with ros() as context, contextlib.closing(Ear(context, voxels=(VoxelGrid, '/car/occ/voxels', qos.OUTPUT))) as ear:
-        result = launch('scocc.launch.py', f'bag:={bag}', f'composed:={composed}', 'namespace:=car', 'lockstep:=true', *weights)
+        result = launch('scocc.launch.py', f'bag:={bag}', f'composed:={composed}', 'namespace:=car', 'lockstep:=true',
+                        'memory:=warped', 'published_centers:=true', *weights)
     log = result.stdout + result.stderr
     assert result.returncode == 0, log
     assert 'Traceback' not in log

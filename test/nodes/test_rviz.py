@@ -61,7 +61,7 @@ def test_each_display_receives_from_the_running_nodes(tmp_path: Path) -> None:
     assert [field.name for field in cloud.fields] == ['x', 'y', 'z', 'rgb', 'label']
     assert cloud.width > 72_000
     markers = ear.heard['Instances'][0].markers
-    assert [(marker.ns, marker.id, marker.text) for marker in markers] == [('instances', 1, 'car')]
+    assert [(marker.ns, marker.id, marker.text) for marker in markers] == [('instances', 1, ''), ('names', 1, 'car 1')]
     image = ear.heard['Front'][0]
     assert (image.width, image.height, image.encoding, image.header.frame_id) == (352, 128, 'rgb8', 'CAM_FRONT')
     grid = ear.heard['2D_grid'][0]

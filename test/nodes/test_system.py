@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pytest
 from small_bag import write_bag
 
-from occ_perception.catalogue import NUSCENES_CAMERAS
+from occ_perception.catalogue import NETWORKS, NUSCENES_CAMERAS
+from occ_perception.cli import up
 from occ_perception.datasets.bag_reader import Bag, BagError, header_stamp_ns
 from occ_perception.datasets.dialects import CAMERA_INFO, COMPRESSED, DIALECTS, POINTS, RAW, detect
 from occ_perception.nodes import system
@@ -64,9 +66,14 @@ def test_replay_is_told_to_every_node_once() -> None:
     assert specs['cameras']['network'] == 'flashocc-r50-M0'
 
 
-def test_parameter_file_equals_what_is_started() -> None:
+@pytest.mark.parametrize('network', ['scocc_sample', *system.LAUNCHED.values()])
+def test_parameter_file_equals_what_is_started(network: str) -> None:
+    """As it is for scocc_sample, for another network with the two values changed that its head names."""
     yaml = pytest.importorskip('yaml')
-    read = yaml.safe_load((ROOT / 'config' / 'nuscenes.yaml').read_text())
+    text = (ROOT / 'config' / 'nuscenes.yaml').read_text()
+    assert text.count('network: scocc_sample') == 2
+    assert text.count('max_rate: 5.0') == 1
+    read = yaml.safe_load(text.replace('scocc_sample', network).replace('max_rate: 5.0', f'max_rate: {NETWORKS[network].rate_hz}'))
 
     def flat(values: dict, prefix: str = '') -> dict:
         out = {}
@@ -74,8 +81,27 @@ def test_parameter_file_equals_what_is_started() -> None:
             out |= flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {f'{prefix}{key}': value}
         return out
 
-    started = {spec.name: spec.parameters for spec in system.nodes('scocc_sample', system.sources_of(None))}
+    started = {spec.name: spec.parameters for spec in system.nodes(network, system.sources_of(None))}
     assert {name: flat(block['ros__parameters']) for name, block in read.items()} == started
+
+
+def test_every_network_belongs_to_one_launch_file() -> None:
+    offered = [name for launch_file in system.LAUNCHED for name in system.networks_of(launch_file)]
+    assert sorted(offered) == sorted(NETWORKS)
+    for launch_file, default in system.LAUNCHED.items():
+        assert default in system.networks_of(launch_file)
+        assert f"describe('{launch_file}')" in (ROOT / 'launch' / f'{launch_file}.launch.py').read_text()
+    assert {path.name.removesuffix('.launch.py') for path in (ROOT / 'launch').glob('*.launch.py')} == set(system.LAUNCHED)
+
+
+def test_memory_and_centres_reach_the_node() -> None:
+    specs = system.nodes('scocc_sample_2f', system.sources_of(None), memory='warped', published_centers=True)
+    parameters = next(spec.parameters for spec in specs if spec.name == 'occupancy')
+    assert (parameters['memory'], parameters['published_centers']) == ('warped', True)
+    parser = argparse.ArgumentParser()
+    up.add_arguments(parser)
+    arguments = parser.parse_args(['scocc_sample_2f', '--memory', 'warped', '--published-centers'])
+    assert (arguments.memory, arguments.published_centers) == ('warped', True)
 
 
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])

@@ -1,0 +1,60 @@
+"""Every network of the catalogue through the live nodes, three key frames each; `-m heavy` runs it, `-k NAME` one of them."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from replays import replayed
+
+from occ_perception.catalogue import NETWORKS, NUSCENES_CAMERAS
+from occ_perception.cli.main import main
+from occ_perception.engines.select import RANDOM_WEIGHTS, shipped_file
+from occ_perception.labels import UNKNOWN
+from occ_perception.nodes.conversions import labels_of
+
+pytest.importorskip('torch')
+pytestmark = pytest.mark.heavy
+SECOND = 1_000_000_000
+PATIENCE_S = 3600.0
+
+
+@pytest.fixture(scope='module')
+def street(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int]]:
+    """The bag of a generated street and the stamps of its three key frames."""
+    root = tmp_path_factory.mktemp('street')
+    assert main(['world', '--out', str(root), '--scenes', '1', '--seed', '300003', '--keyframes', '3', '--bags']) == 0
+    (bag,), (truth,) = (root / 'bags').iterdir(), (root / 'truth').iterdir()
+    return bag, sorted(int(path.stem) for path in truth.glob('*.npz'))
+
+
+@pytest.mark.parametrize('name', NETWORKS)
+def test_network_serves_every_set_with_its_history(name: str, street: tuple[Path, list[int]],
+                                                   capsys: pytest.CaptureFixture) -> None:
+    """Shipped weights where there are any, else seeded random ones."""
+    row, (bag, stamps) = NETWORKS[name], street
+    ships = row.weights is not None and shipped_file(f'{row.weights}.onnx').is_file()
+    heard = replayed(bag, name, '' if ships else RANDOM_WEIGHTS, occupancy={'max_rate': 2.0},
+                     player={'lockstep_timeout': PATIENCE_S}, timeout_s=PATIENCE_S)
+    assert (heard.tally.due, heard.tally.published, sum(heard.tally.dropped.values())) == (3, 3, 0)
+    assert list(heard.voxels) == list(heard.instances) == stamps
+    for number, stamp in enumerate(stamps):
+        grid, instances = heard.voxels[stamp], heard.instances[stamp]
+        assert grid.network == instances.network == name
+        assert grid.header.frame_id == 'base_link'
+        assert instances.header == grid.header
+        assert [sensor.name for sensor in grid.sensors if sensor.valid] == list(NUSCENES_CAMERAS)
+        labels, ids = labels_of(grid)
+        assert set(np.unique(labels)) <= {*range(18), UNKNOWN}
+        assert 0 < (labels == UNKNOWN).mean() < 0.5
+        assert {one.id for one in instances.instances} == set(np.unique(ids)) - {0}
+        ages = range(1, row.frames)
+        assert heard.past[number] == tuple(stamp - age * SECOND // 2 if age <= number else 0 for age in ages)
+    seconds = [milliseconds / 1e3 for milliseconds in heard.tally.processing_ms]
+    found = [len(instances.instances) for instances in heard.instances.values()]
+    with capsys.disabled():
+        print(f'\n{name}: {", ".join(f"{one:.2f}" for one in seconds)} s a frame, {row.frames} frames fused, instances {found}, '
+              f'{"shipped" if ships else "random"} weights')
+    gc.collect()
