@@ -60,7 +60,7 @@ def calibrate(network: FlashOcc, row: NetworkEntry, files: Sequence[Path], bf16:
     logits, labels, weights = [], [], []
     for batch in batches:
         with torch.autocast('cpu', torch.bfloat16, enabled=bf16):
-            bev = network.bev_features(network.normalise(batch.images), batch.tables)[0]
+            bev = network.encoded_sequence(batch.images, batch.tables)[0]
             columns = network.occ_head.column_logits(bev, batch.columns)
         logits.append(columns.flatten(0, 1).index_select(0, batch.voxels).float().numpy())
         labels.append(batch.labels.numpy())
@@ -68,5 +68,5 @@ def calibrate(network: FlashOcc, row: NetworkEntry, files: Sequence[Path], bf16:
     offsets = choose_offsets(np.concatenate(logits), np.concatenate(labels), np.concatenate(weights))
     last = network.occ_head.predicter[-1]
     assert isinstance(last, torch.nn.Linear)
-    last.bias.add_(torch.from_numpy(offsets).repeat(network.occ_head.heights))
+    last.bias.add_(torch.from_numpy(offsets).repeat(len(last.bias) // len(offsets)))
     return offsets

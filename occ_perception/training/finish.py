@@ -38,7 +38,7 @@ def write_results(trainer: Trainer, files: Sequence[Path], calibration: Sequence
     prior = make_prior(fit_prior(_truth(files)))
     prior.save(folder / f'{name}_prior.npz')
     export_onnx(name, weights, folder / f'{name}.onnx')
-    scores = {'network': evaluate(network, held_out, bf16), **score_baselines(prior, held_out)}
+    scores = {'network': evaluate(network, trainer.row, held_out, bf16), **score_baselines(prior, held_out)}
     card = card_text(trainer, command, len(files), held_out, scores)
     (folder / f'{name}.md').write_text(card)
     print(card)

@@ -16,20 +16,21 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from occ_perception.catalogue import NetworkEntry, entry
+from occ_perception.checkpoints import read_state
 from occ_perception.geometry.column_lift import build_lift_tables
 from occ_perception.labels import FREE
 from occ_perception.networks.build import build_network
-from occ_perception.networks.flashocc.network import FlashOcc
 from occ_perception.networks.parts.lift_splat import LiftTensors
 from occ_perception.training.ema import MovingAverage
 from occ_perception.training.loader import batches
 from occ_perception.training.losses import histogram_cross_entropy, masked_cross_entropy, soft_jaccard
 from occ_perception.training.samples import TrainingSample, class_histogram, depth_histogram
+from occ_perception.training.start import start_from
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """Everything that decides the result of a run, beside the data.
+    """Everything that decides the result of a run, beside the data. start: weights to begin from, '' for random ones.
 
     Learning rate: linear warm-up over warmup_steps, then half a cosine down to 2 % of it at `steps`. Loss weights: soft Jaccard,
     depth and pixel class count jaccard_weight, depth_weight and class_weight times the cross entropy.
@@ -47,14 +48,16 @@ class TrainingPlan:
     depth_weight: float = 0.3
     class_weight: float = 0.3
     seed: int = 0
+    start: str = ''
 
 
 @dataclass(frozen=True)
 class Batch:
     """Stacked samples.
 
-    images (B, N, H, W, 3) uint8. voxels (V,): flat indices into (K, Z) of the visible voxels that are looked at, where columns
-    (K,) are flat indices into (B, X, Y); labels (V,) their classes, weights (V,) how many visible voxels each stands for.
+    images (B, F, N, H, W, 3) uint8, the present frame first; tables of B * F frames, those of a sample together. voxels (V,): flat
+    indices into (K, Z) of the visible voxels that are looked at, where columns (K,) are flat indices into (B, X, Y); labels (V,)
+    their classes, weights (V,) how many visible voxels each stands for.
     depth, pixel_class: histograms per feature cell.
     """
 
@@ -75,9 +78,9 @@ FREE_SHARE = 0.25
 def collate(row: NetworkEntry, samples: Sequence[TrainingSample], random: np.random.Generator) -> Batch:
     """Samples to a batch: every visible occupied voxel, and a random FREE_SHARE of the visible free ones."""
     lift = row.lift
-    assert lift is not None
     caps = lift.default_caps(len(samples[0].images))
-    tables = [build_lift_tables(lift, s.intrinsics, s.reference_ego_from_camera, caps) for s in samples]
+    images = np.stack([frames_of(row, s) for s in samples])
+    tables = [build_lift_tables(lift, s.intrinsics, poses, caps) for s in samples for poses in poses_of(row, s)]
     heights = row.grid.shape[2]
     truth = np.stack([s.labels for s in samples]).ravel()
     visible = np.flatnonzero(np.stack([s.visible for s in samples]))
@@ -88,10 +91,23 @@ def collate(row: NetworkEntry, samples: Sequence[TrainingSample], random: np.ran
     weights = np.where(labels == FREE, 1 / FREE_SHARE, 1).astype(np.float32)
     depth = np.stack([depth_histogram(s.depth_m, lift.depth_start, lift.depth_step, lift.bins) for s in samples])
     classes = np.stack([class_histogram(s.pixel_class) for s in samples])
-    images = np.stack([s.images for s in samples])
     return Batch(torch.from_numpy(images), LiftTensors.stack(tables), torch.from_numpy(columns),
                  torch.from_numpy(place * heights + visible % heights), torch.from_numpy(labels), torch.from_numpy(weights),
                  torch.from_numpy(depth), torch.from_numpy(classes))
+
+
+def frames_of(row: NetworkEntry, sample: TrainingSample) -> np.ndarray:
+    """Images (F, N, H, W, 3) of as many frames as the network looks at. Raises ValueError when the sample has fewer."""
+    past = row.frames - 1
+    if len(sample.past_images) < past:
+        raise ValueError(f'a sample has {len(sample.past_images)} past frames, {row.name} takes {past}: render samples for it in a '
+                         '--data folder of their own')
+    return np.concatenate([sample.images[None], sample.past_images[:past]])
+
+
+def poses_of(row: NetworkEntry, sample: TrainingSample) -> np.ndarray:
+    """reference_from_camera (F, N, 4, 4) of the same frames, all into the present ego frame."""
+    return np.concatenate([sample.reference_ego_from_camera[None], sample.past_reference_ego_from_camera[:row.frames - 1]])
 
 
 def class_weights(voxel_counts: np.ndarray) -> Tensor:
@@ -111,7 +127,8 @@ class Trainer:
         torch.manual_seed(plan.seed)
         self.plan, self.row, self.bf16 = plan, entry(plan.network), bf16
         network = build_network(plan.network)
-        assert isinstance(network, FlashOcc)
+        if plan.start:
+            start_from(network, read_state(plan.start))
         self.network = network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.pixel_classifier = nn.Conv2d(network.config.neck_channels, FREE + 1, 1)
         self.weights = class_weights(voxel_counts)
@@ -133,8 +150,7 @@ class Trainer:
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Every loss of a batch, unweighted."""
         with torch.autocast('cpu', torch.bfloat16, enabled=self.bf16):
-            normalised = self.network.normalise(batch.images)
-            bev, depth_logits, features = self.network.bev_features(normalised, batch.tables)
+            bev, depth_logits, features = self.network.encoded_sequence(batch.images, batch.tables)
             columns = self.network.occ_head.column_logits(bev, batch.columns)
             pixel_logits = self.pixel_classifier(features.flatten(0, 1))
         logits = columns.flatten(0, 1).index_select(0, batch.voxels)

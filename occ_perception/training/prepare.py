@@ -27,24 +27,26 @@ FIRST_DEMO_STREET = 300_000
 """Street seeds: training, class offsets, evaluation for the card, and the demo draw from ranges that do not meet."""
 
 
-def make_sample(frame: WorldFrame, row: NetworkEntry) -> TrainingSample:
-    """Training sample of a rendered frame, for the network of a catalogue row; cameras in the network's order."""
+def make_sample(frame: WorldFrame, row: NetworkEntry, past: Sequence[WorldFrame] = ()) -> TrainingSample:
+    """Training sample of a rendered frame and the frames before it, for the network of a catalogue row; cameras in its order."""
     lift = row.lift
-    assert lift is not None
     truth = frame.truth
     assert truth is not None
     hits = np.zeros(truth.semantics.shape, bool)
     if frame.sweep is not None:
         index, inside = row.grid.indices(frame.sweep.ends)
         hits[tuple(index[inside].T)] = True
-    cameras = [frame.cameras[name] for name in row.cameras]
+    views = [[each.cameras[name] for name in row.cameras] for each in (frame, *past)]
+    cameras = views[0]
     fitted = [fit(camera.image, camera.intrinsics, row.preprocessing) for camera in cameras]
     lattice = [_cell_lattice(lift, camera.intrinsics, intrinsics) for camera, (_, intrinsics) in zip(cameras, fitted, strict=True)]
     ego_from_fixed = inverse(frame.fixed_from_ego)
+    images = np.array([[fit(c.image, c.intrinsics, row.preprocessing)[0] for c in each] for each in views[1:]], np.uint8)
+    poses = np.array([[ego_from_fixed @ c.fixed_from_ego @ c.ego_from_camera for c in each] for each in views])
+    present = np.stack([image for image, _ in fitted])
     return TrainingSample(
-        images=np.stack([image for image, _ in fitted]),
-        intrinsics=np.stack([intrinsics for _, intrinsics in fitted]),
-        reference_ego_from_camera=np.stack([ego_from_fixed @ c.fixed_from_ego @ c.ego_from_camera for c in cameras]),
+        images=present, intrinsics=np.stack([intrinsics for _, intrinsics in fitted]), reference_ego_from_camera=poses[0],
+        past_images=images.reshape(-1, *present.shape), past_reference_ego_from_camera=poses[1:],
         labels=truth.semantics, visible=truth.mask_camera.astype(bool), lidar_hits=hits,
         depth_m=np.stack([cell_pixels(np.where(np.isfinite(c.depth), c.depth, 0), *at)
                           for c, at in zip(cameras, lattice, strict=True)]).astype(np.float16),
@@ -63,8 +65,9 @@ def _cell_lattice(lift: LiftSpec, source: np.ndarray, network: np.ndarray) -> tu
 def _prepare_street(seed: int, frames: int, folder: Path, network: str, held_out: bool) -> None:
     row = entry(network)
     size = DEFAULT_IMAGE_SIZE if held_out else TRAINING_IMAGE_SIZE
-    for number, frame in enumerate(training_frames(seed, frames, image_size=size, sweep=held_out)):
-        save_sample(folder / f'{seed}-{number:02d}.npz', make_sample(frame, row))
+    rendered = training_frames(seed, frames, image_size=size, sweep=held_out, past_s=row.history.offsets_s)
+    for number, (frame, past) in enumerate(rendered):
+        save_sample(folder / f'{seed}-{number:02d}.npz', make_sample(frame, row, past))
 
 
 def prepare(seeds: Sequence[int], frames: int, folder: Path, network: str, jobs: int, held_out: bool = False) -> list[Path]:

@@ -24,6 +24,8 @@ class TrainingSample:
     and reference included; labels (nx, ny, nz) uint8; visible (nx, ny, nz) bool, the camera mask; lidar_hits
     (nx, ny, nz) bool, voxels that the sweep ends in (all False without a sweep); depth_m (N, h, w, 16) float16
     along the optical axis, 0 = none, and pixel_class (N, h, w, 16) uint8, FREE = sky, of pixels under each feature cell.
+    past_images (P, N, H, W, 3) uint8 of earlier frames, the newest first, with past_reference_ego_from_camera (P, N, 4, 4) into
+    the ego frame at the present reference; the intrinsics are the same. P is 0 for networks of one frame.
     """
 
     images: np.ndarray
@@ -34,6 +36,8 @@ class TrainingSample:
     lidar_hits: np.ndarray
     depth_m: np.ndarray
     pixel_class: np.ndarray
+    past_images: np.ndarray
+    past_reference_ego_from_camera: np.ndarray
 
 
 def save_sample(path: Path, sample: TrainingSample) -> None:
@@ -51,6 +55,8 @@ def load_sample(path: Path) -> TrainingSample:
     shape = arrays['labels'].shape
     for name in _BITS:
         arrays[name] = np.unpackbits(arrays[name], count=int(np.prod(shape))).reshape(shape).astype(bool)
+    arrays.setdefault('past_images', arrays['images'][None][:0])
+    arrays.setdefault('past_reference_ego_from_camera', arrays['reference_ego_from_camera'][None][:0])
     return TrainingSample(**arrays)
 
 
@@ -72,26 +78,29 @@ def augment(sample: TrainingSample, random: np.random.Generator) -> TrainingSamp
     Mirrored images (with the camera geometry mirrored along), ego frame flipped in x and in y, each with probability 1/2
     (the BDA flips of BEVDet), and per camera another exposure, white balance and noise.
     """
-    images, intrinsics = sample.images, sample.intrinsics.copy()
-    ego_from_camera = sample.reference_ego_from_camera.copy()
+    intrinsics = sample.intrinsics.copy()
+    frames = np.concatenate([sample.images[None], sample.past_images])
+    ego_from_camera = np.concatenate([sample.reference_ego_from_camera[None], sample.past_reference_ego_from_camera])
     depth, pixel_class = sample.depth_m, sample.pixel_class
     volumes = [sample.labels, sample.visible, sample.lidar_hits]
     if random.random() < 0.5:
-        images, depth, pixel_class = images[:, :, ::-1], depth[:, :, ::-1], pixel_class[:, :, ::-1]
-        intrinsics[:, 0, 2] = images.shape[2] - 1 - intrinsics[:, 0, 2]
-        ego_from_camera[:, :3, 0] *= -1
+        frames, depth, pixel_class = frames[:, :, :, ::-1], depth[:, :, ::-1], pixel_class[:, :, ::-1]
+        intrinsics[:, 0, 2] = frames.shape[3] - 1 - intrinsics[:, 0, 2]
+        ego_from_camera[:, :, :3, 0] *= -1
     for axis in (0, 1):
         if random.random() < 0.5:
-            ego_from_camera[:, axis, :] *= -1
+            ego_from_camera[:, :, axis, :] *= -1
             volumes = [np.flip(volume, axis) for volume in volumes]
-    gain = random.uniform(0.75, 1.3, (len(images), 1, 1, 1)) * random.uniform(0.93, 1.07, (len(images), 1, 1, 3))
-    offset = random.uniform(-12, 12, (len(images), 1, 1, 1))
-    noisy = images * gain.astype(np.float32) + offset.astype(np.float32)
+    cameras = frames.shape[1]
+    gain = random.uniform(0.75, 1.3, (cameras, 1, 1, 1)) * random.uniform(0.93, 1.07, (cameras, 1, 1, 3))
+    offset = random.uniform(-12, 12, (cameras, 1, 1, 1))
+    noisy = frames * gain.astype(np.float32) + offset.astype(np.float32)
     if random.random() < 0.5:
         noisy += random.standard_normal(noisy.shape, np.float32) * np.float32(random.uniform(0, 6))
-    images = np.clip(noisy, 0, 255).astype(np.uint8)
+    frames = np.clip(noisy, 0, 255).astype(np.uint8)
     labels, visible, lidar_hits = map(np.ascontiguousarray, volumes)
-    return TrainingSample(images, intrinsics, ego_from_camera, labels, visible, lidar_hits, depth, pixel_class)
+    return TrainingSample(frames[0], intrinsics, ego_from_camera[0], labels, visible, lidar_hits, depth, pixel_class,
+                          frames[1:], ego_from_camera[1:])
 
 
 def depth_histogram(depth_m: np.ndarray, first_m: float, step_m: float, bins: int) -> np.ndarray:

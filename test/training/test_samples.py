@@ -1,5 +1,7 @@
 """Training samples: augmentation keeps pictures, geometry and truth together; batches are reproducible."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ torch = pytest.importorskip('torch')
 from occ_perception.catalogue import entry  # noqa: E402
 from occ_perception.geometry.column_lift import build_lift_tables  # noqa: E402
 from occ_perception.geometry.transforms import matrix  # noqa: E402
+from occ_perception.networks.build import build_network  # noqa: E402
 from occ_perception.training.loader import batches  # noqa: E402
 from occ_perception.training.loop import Trainer, TrainingPlan, class_weights, collate  # noqa: E402
 from occ_perception.training.losses import masked_cross_entropy, soft_jaccard  # noqa: E402
@@ -19,6 +22,7 @@ from occ_perception.training.samples import (  # noqa: E402
     load_sample,
     save_sample,
 )
+from occ_perception.training.start import start_from  # noqa: E402
 
 FORWARD = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
 
@@ -41,7 +45,7 @@ def make_sample(seed: int) -> TrainingSample:
     images = random.integers(0, 255, (6, 128, 352, 3), dtype=np.uint8)
     return TrainingSample(images, np.stack([intrinsics] * 6), np.stack(poses), labels,
                           random.random(labels.shape) < 0.1, random.random(labels.shape) < 0.01, depth,
-                          random.integers(0, 18, depth.shape, dtype=np.uint8))
+                          random.integers(0, 18, depth.shape, dtype=np.uint8), images[None] // 2, np.stack(poses)[None])
 
 
 def test_samples_survive_the_disk(tmp_path):
@@ -76,6 +80,35 @@ def test_mirrored_pictures_still_look_at_the_same_world():
         np.testing.assert_array_equal(changed.labels, labels)
         seen.add((mirrored, *flips))
     assert len(seen) == 8
+
+
+def test_past_frames_are_augmented_along():
+    sample = make_sample(6)
+    for seed in range(16):
+        changed = augment(sample, np.random.default_rng(seed))
+        np.testing.assert_array_equal(changed.past_reference_ego_from_camera[0], changed.reference_ego_from_camera)
+        mirrored = changed.intrinsics[0, 0, 2] != sample.intrinsics[0, 0, 2]
+        halves = sample.past_images[:, :, :, ::-1] if mirrored else sample.past_images
+        assert np.corrcoef(changed.past_images.ravel(), halves.ravel())[0, 1] > 0.9
+
+
+def test_a_sample_without_the_past_that_a_network_needs_is_refused():
+    sample = make_sample(7)
+    bare = replace(sample, past_images=sample.past_images[:0])
+    with pytest.raises(ValueError, match='scocc_sample_2f takes 1'):
+        collate(entry('scocc_sample_2f'), [bare], np.random.default_rng(0))
+
+
+def test_a_network_of_two_frames_begins_as_the_one_it_came_from():
+    torch.manual_seed(3)
+    one, two = build_network('scocc_sample').eval(), build_network('scocc_sample_2f').eval()
+    start_from(two, one.state_dict())
+    random = np.random.default_rng(0)
+    single, double = (collate(entry(name), [make_sample(8)], random) for name in ('scocc_sample', 'scocc_sample_2f'))
+    with torch.no_grad():
+        torch.testing.assert_close(two(double.images, double.tables).logits, one(single.images, single.tables).logits)
+        two.img_bev_encoder_backbone.layers[0][0].conv1.weight[:, 32:] = 5.0
+        assert not torch.equal(two(double.images, double.tables).logits, one(single.images, single.tables).logits)
 
 
 def test_histograms_hold_each_cells_pixels():
@@ -164,7 +197,7 @@ def test_training_learns_resumes_and_lifts_what_evaluation_lifts(tmp_path):
     with torch.no_grad():
         network = trainer.network.eval()
         logits = network(batch.images, batch.tables).logits.reshape(-1, 16, 18)
-        bev = network.bev_features(network.normalise(batch.images), batch.tables)[0]
+        bev = network.encoded_sequence(batch.images, batch.tables)[0]
         torch.testing.assert_close(network.occ_head.column_logits(bev, batch.columns), logits[batch.columns])
 
 
