@@ -7,22 +7,22 @@ warm-up, median of the runs. Also the parts of a Predictor call, and the time th
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
+from benchmarks.printing import print_result
 from occ_perception.catalogue import entry
-from occ_perception.datasets.sample_world import make_street, render_frame
-from occ_perception.engines.protocol import EngineUnavailable
+from occ_perception.datasets.sample_world import make_street, render_frame, sensor_frame
+from occ_perception.engines.protocol import EngineUnavailable, PlacedFrame
 from occ_perception.engines.select import open_engine
 from occ_perception.geometry.column_lift import build_lift_tables
 from occ_perception.machine import processor
-from occ_perception.runtime.frames import CameraImage, SensorFrame
 from occ_perception.runtime.intake.image import fit
 from occ_perception.runtime.predictor import Predictor
 
@@ -41,12 +41,21 @@ def interleaved(calls: dict[str, Callable[[], object]], runs: int) -> dict[str, 
     return {name: round(statistics.median(values), 1) for name, values in times.items()}
 
 
-def sensor_frame(seed: int, time_s: float) -> SensorFrame:
-    """A generated frame as the Predictor takes it."""
-    frame = render_frame(make_street(seed, 4.0), time_s)
-    cameras = {name: CameraImage(name, round(view.time_s * 1e9), view.image, view.intrinsics, view.ego_from_camera,
-                                 view.fixed_from_ego) for name, view in frame.cameras.items()}
-    return SensorFrame(round(frame.time_s * 1e9), frame.fixed_from_ego, cameras)
+def _render(process: int, frames: int) -> float:
+    """Seconds that one process takes for frames of one street (images and sweep, no truth), making the street left out."""
+    street = make_street(300_900 + process, 4.0)
+    render_frame(street, 0.5, truth=False)
+    began = time.perf_counter()
+    for index in range(frames):
+        render_frame(street, 1.0 + 0.1 * index, truth=False)
+    return time.perf_counter() - began
+
+
+def world_frame_ms(processes: int, frames: int = 8) -> float:
+    """Milliseconds per generated frame when every core renders a street of its own."""
+    with ProcessPoolExecutor(processes) as pool:
+        slowest = max(pool.map(_render, range(processes), [frames] * processes))
+    return round(1e3 * slowest / (frames * processes), 1)
 
 
 def main() -> int:
@@ -55,9 +64,8 @@ def main() -> int:
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     parser.add_argument('--runs', type=int, default=20, help='timed calls of each')
     arguments = parser.parse_args()
-    street = make_street(300_900, 4.0)
-    world = interleaved({'world_frame': lambda: render_frame(street, 1.0, truth=False)}, 4)
-    frame = sensor_frame(300_900, 1.0)
+    world = {'world_frame_all_cores': world_frame_ms(os.cpu_count() or 1)}
+    frame = sensor_frame(render_frame(make_street(300_900, 4.0), 1.0))
     predictor = Predictor(NETWORK, 'openvino')
     stages: dict[str, list[float]] = {}
     calls: dict[str, Callable[[], object]] = {}
@@ -73,10 +81,11 @@ def main() -> int:
     images = np.stack([image for image, _ in fitted])
     mounts = np.stack([camera.ego_from_camera for camera in cameras])
     tables = build_lift_tables(row.lift, np.stack([k for _, k in fitted]), mounts, row.lift.default_caps(len(cameras))).arrays()
-    calls['openvino'] = lambda: predictor.engine.infer(images, tables)
+    frames = [PlacedFrame(None, tables)]
+    calls['openvino'] = lambda: predictor.engine.infer(images, frames)
     try:
         torch_engine = open_engine(row, 'torch')
-        calls['torch_f32'] = lambda: torch_engine.infer(images, tables)
+        calls['torch_f32'] = lambda: torch_engine.infer(images, frames)
     except EngineUnavailable as error:
         print(error, file=sys.stderr)
     medians = interleaved(calls, arguments.runs)
@@ -85,10 +94,7 @@ def main() -> int:
         'milliseconds': {**world, **medians},
         'stages_ms': {stage: round(statistics.median(values), 1) for stage, values in stages.items()},
         'speedup_over_eager_torch': round(medians['torch_f32'] / medians['openvino'], 2) if 'torch_f32' in medians else None}
-    if arguments.json:
-        print(json.dumps(result))
-    else:
-        print('\n'.join(f'{name}: {value}' for name, value in result.items()))
+    print_result(result, arguments.json)
     return 0
 
 

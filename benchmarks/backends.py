@@ -1,0 +1,136 @@
+"""Speed of a network on this machine's CPU, backend beside backend: `python -m benchmarks.backends NAME [--json]`.
+
+Eager PyTorch float32 (contiguous NCHW, and channels last), ONNX Runtime and OpenVINO in float32, and in bf16 where the processor
+multiplies it natively; all cores, warmed, the calls in turn, medians. A call is what a Predictor does per frame between geometry
+and objects: present images in, labels out, with the network's memory full. Weights are the shipped ones, or random where none ship.
+`floor_ms` is what the multiplications alone would take at the speed of a large matrix product in PyTorch float32 on all cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.printing import print_result
+from benchmarks.sample_network import interleaved
+from occ_perception.catalogue import NETWORKS, NetworkEntry, entry
+from occ_perception.checkpoints import load_weights
+from occ_perception.engines.example_inputs import example_inputs, example_rig
+from occ_perception.engines.export import export_network
+from occ_perception.engines.graph_engine import GraphEngine, Session, StereoGraphEngine, stage_files
+from occ_perception.engines.onnxruntime_session import OnnxRuntimeSession
+from occ_perception.engines.openvino_engine import OpenVinoSession
+from occ_perception.engines.protocol import Engine, PlacedFrame
+from occ_perception.engines.select import shipped_file
+from occ_perception.engines.torch_engine import TorchEngine
+from occ_perception.geometry.transforms import matrix
+from occ_perception.machine import multiplies_bf16, processor
+from occ_perception.networks.build import build_network
+from occ_perception.networks.configs import config_of
+from occ_perception.networks.flashocc.network import FlashOcc
+from occ_perception.runtime.memory import CameraSet, Remembered, TemporalMemory
+from occ_perception.runtime.sequence import place_frames
+
+
+def network_of(row: NetworkEntry) -> FlashOcc:
+    """The network with its shipped weights, or seeded random ones whose norms fit what flows through them."""
+    torch.manual_seed(0)
+    network = build_network(row.name)
+    if row.weights:
+        load_weights(network, shipped_file(row.weights + '.safetensors'))
+    return network.eval()
+
+
+def full_memory(engine: Engine, row: NetworkEntry, images: np.ndarray) -> list[PlacedFrame]:
+    """The sequence of a frame whose whole past the engine has seen: a drive at 8 m/s through key frames."""
+    intrinsics, mounts = example_rig(row)
+    memory = TemporalMemory(row.history)
+    aware = config_of(row.name).depth != 'plain'
+    for step in range(row.frames + row.history.stereo):
+        fixed_from_ego = matrix(np.eye(3), (4.0 * step, 0, 0))
+        cameras = CameraSet(intrinsics, mounts, fixed_from_ego @ mounts, np.ones(len(mounts), bool))
+        past = memory.recall(step * 500_000_000)
+        places = place_frames(row, aware, cameras, fixed_from_ego, past)
+        if step < row.frames + row.history.stereo - 1:
+            found = engine.infer(images, places)
+            if found.memory is not None:
+                matched = bool(past) and past[0] is not None
+                memory.add(Remembered(step * 500_000_000, fixed_from_ego, cameras, found.memory, matched))
+    return places
+
+
+def graph_engine(row: NetworkEntry, path: Path, session: Callable[[Path], Session]) -> Engine:
+    """The exported network in a runtime."""
+    if row.history.stereo:
+        encode, match = stage_files(path)
+        return StereoGraphEngine(session(encode), session(match), session(path))
+    return GraphEngine(session(path))
+
+
+def matrix_speed() -> float:
+    """Float32 multiply-adds per second, times two, of a 2048 x 2048 matrix product on all cores."""
+    a, b = torch.rand(2048, 2048), torch.rand(2048, 2048)
+    times = []
+    for _ in range(6):
+        began = time.perf_counter()
+        a @ b
+        times.append(time.perf_counter() - began)
+    return 2 * 2048 ** 3 / min(times)
+
+
+@torch.inference_mode()
+def measure(row: NetworkEntry, runs: int) -> dict:
+    """All figures of one network."""
+    network = network_of(row)
+    images, _ = example_inputs(row, row.lift.default_caps(len(row.cameras)))
+    engines: dict[str, Engine] = {'torch_f32': TorchEngine(copy.deepcopy(network), channels_last=False),
+                                  'torch_f32_channels_last': TorchEngine(copy.deepcopy(network))}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f'{row.name}.onnx'
+        agreement = export_network(network, row, path)
+        size_mb = sum(file.stat().st_size for file in Path(folder).iterdir()) / 1e6
+        engines['onnxruntime_f32'] = graph_engine(row, path, OnnxRuntimeSession)
+        for precision in ('f32', *(['bf16'] if multiplies_bf16() else [])):
+            engines[f'openvino_{precision}'] = graph_engine(row, path, partial(OpenVinoSession, precision=precision))
+        frames = {name: full_memory(engine, row, images) for name, engine in engines.items()}
+        with FlopCounterMode(display=False) as counter:
+            expected = engines['torch_f32'].infer(images, frames['torch_f32']).labels
+        alike = {name: float((engine.infer(images, frames[name]).labels == expected).mean()) for name, engine in engines.items()}
+        medians = interleaved({name: partial(engine.infer, images, frames[name]) for name, engine in engines.items()}, runs)
+    flops = counter.get_total_flops()
+    fastest = min((name for name in medians if not name.startswith('torch')), key=medians.__getitem__)
+    return {
+        'network': row.name, 'weights': 'shipped' if row.weights else 'random', 'processor': processor(), 'cores': os.cpu_count(),
+        'torch': torch.__version__, 'openvino': engines['openvino_f32'].description, 'gflop': round(flops / 1e9, 1),
+        'onnx_mb': round(size_mb, 1), 'milliseconds': medians, 'floor_ms': round(1e3 * flops / matrix_speed(), 1),
+        'fastest': fastest, 'speedup_over_eager_torch': round(medians['torch_f32'] / medians[fastest], 2),
+        'speedups_over_eager_torch': {name: round(medians['torch_f32'] / value, 2) for name, value in medians.items()},
+        'labels_as_torch': {name: round(share, 5) for name, share in alike.items()}, 'export_agreement': agreement}
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('name', nargs='+', choices=list(NETWORKS), metavar='NAME', help='networks of the catalogue (occ networks)')
+    parser.add_argument('--runs', type=int, default=5, help='timed calls of each')
+    parser.add_argument('--json', action='store_true', help='print one JSON object per network')
+    arguments = parser.parse_args()
+    for name in arguments.name:
+        result = measure(entry(name), arguments.runs)
+        print_result(result, arguments.json)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
