@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.printing import print_result
+from benchmarks.recording import print_result
 from benchmarks.sample_network import interleaved
 from occ_perception.catalogue import NETWORKS, NetworkEntry, entry
 from occ_perception.checkpoints import load_weights

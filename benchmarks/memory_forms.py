@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from benchmarks.printing import print_result
+from benchmarks.recording import print_result
 from occ_perception.catalogue import entry
 from occ_perception.datasets.sample_world import make_street, render_frame, sensor_frame
 from occ_perception.datasets.sample_world.frame import WorldFrame

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.printing import print_result
+from benchmarks.recording import print_result
 from occ_perception.datasets.sample_world import make_street, render_frame
 from occ_perception.geometry.voxel_grid import OCC3D_GRID
 from occ_perception.labels import FREE

@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
-from benchmarks.printing import print_result
+from benchmarks.recording import print_result
 from occ_perception.catalogue import entry
 from occ_perception.datasets.sample_world import make_street, render_frame, sensor_frame
 from occ_perception.engines.protocol import EngineUnavailable, PlacedFrame
