@@ -14,6 +14,7 @@ from occ_perception.networks.parts.bev_encoder import CustomResNet
 from occ_perception.networks.parts.center_head import CenterHead, CenterMaps
 from occ_perception.networks.parts.fpn import CustomFPN
 from occ_perception.networks.parts.fpn_lss import FpnLss
+from occ_perception.networks.parts.image_input import normalised
 from occ_perception.networks.parts.lift_splat import LiftSplat, LiftTensors
 from occ_perception.networks.parts.occupancy_head import OccupancyHead2d
 from occ_perception.networks.parts.occupancy_head_3d import OccupancyHead3d
@@ -90,9 +91,7 @@ class FlashOcc(nn.Module):
 
     def normalise(self, images: Tensor) -> Tensor:
         """RGB images (..., H, W, 3) uint8 -> (..., 3, H, W) float, channels reversed to B, G, R and scaled as published."""
-        mean, std = (torch.tensor(values, device=images.device).view(3, 1, 1)
-                     for values in (self.preprocessing.mean, self.preprocessing.std))
-        return (images.float().movedim(-1, -3).flip(-3) - mean) / std
+        return normalised(images, self.preprocessing)
 
     def frame_features(self, images: Tensor) -> FrameFeatures:
         """RGB images (B, N, H, W, 3) uint8 at network size -> what can be said of a frame without geometry."""

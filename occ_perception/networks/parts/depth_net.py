@@ -45,7 +45,9 @@ class Aspp(nn.Module):
         return self.dropout(torch.relu(self.bn1(self.conv1(views))))
 
 
-class _Mlp(nn.Module):
+class CameraMlp(nn.Module):
+    """What a camera vector means to the features: two linear layers."""
+
     def __init__(self, in_features: int, features: int) -> None:
         super().__init__()
         self.fc1 = nn.Linear(in_features, features)
@@ -55,7 +57,7 @@ class _Mlp(nn.Module):
         return self.fc2(torch.relu(self.fc1(x)))
 
 
-class _Gate(nn.Module):
+class CameraGate(nn.Module):
     """Squeeze-and-excitation by a vector that comes from outside."""
 
     def __init__(self, channels: int) -> None:
@@ -80,8 +82,8 @@ class DepthNet(nn.Module):
         self.reduce_conv = nn.Sequential(nn.Conv2d(in_channels, middle, 3, padding=1), nn.BatchNorm2d(middle), nn.ReLU())
         self.context_conv = nn.Conv2d(middle, context_channels, 1)
         self.bn = nn.BatchNorm1d(CAMERA_NUMBERS)
-        self.depth_mlp, self.context_mlp = _Mlp(CAMERA_NUMBERS, middle), _Mlp(CAMERA_NUMBERS, middle)
-        self.depth_se, self.context_se = _Gate(middle), _Gate(middle)
+        self.depth_mlp, self.context_mlp = CameraMlp(CAMERA_NUMBERS, middle), CameraMlp(CAMERA_NUMBERS, middle)
+        self.depth_se, self.context_se = CameraGate(middle), CameraGate(middle)
         first = middle
         shortcut = None
         if stereo:

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def conv_bn_relu(in_channels: int, out_channels: int) -> list[nn.Module]:
-    """3x3 convolution without bias, batch norm, ReLU."""
-    return [nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False), nn.BatchNorm2d(out_channels), nn.ReLU()]
+def conv_bn_relu(in_channels: int, out_channels: int, bias: bool = False) -> list[nn.Module]:
+    """3x3 convolution, batch norm, ReLU."""
+    return [nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias), nn.BatchNorm2d(out_channels), nn.ReLU()]
 
 
 class FpnLss(nn.Module):

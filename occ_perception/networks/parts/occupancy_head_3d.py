@@ -30,10 +30,15 @@ class OccupancyHead3d(nn.Module):
 
     def labels(self, x: Tensor) -> Tensor:
         """Likeliest class per voxel, (M, X, Y, Z) int64; the same decision as argmax over forward, cheaper in a graph."""
-        first, last = self.predicter[0], self.predicter[2]
-        assert isinstance(first, nn.Linear) and isinstance(last, nn.Linear)
-        kernels = [layer.weight[:, :, None, None, None] for layer in (first, last)]
-        # in strips: the hidden features of a whole volume are 164 MB, its logits 46 MB
-        strips = [F.conv3d(F.softplus(F.conv3d(strip, kernels[0], first.bias)), kernels[1], last.bias).argmax(1)
-                  for strip in self.final_conv(x).chunk(_STRIPS, 3)]
-        return torch.cat(strips, 2).permute(0, 3, 2, 1)
+        return volume_labels(self.final_conv(x), self.predicter)
+
+
+def volume_labels(features: Tensor, predicter: nn.Sequential) -> Tensor:
+    """Likeliest class per voxel, (M, X, Y, Z) int64, of features (M, C, Z, Y, X) by a linear layer, softplus, a linear layer."""
+    first, last = predicter[0], predicter[2]
+    assert isinstance(first, nn.Linear) and isinstance(last, nn.Linear)
+    kernels = [layer.weight[:, :, None, None, None] for layer in (first, last)]
+    # in strips: the hidden features of a whole volume are 164 MB and more, its logits 46 MB
+    strips = [F.conv3d(F.softplus(F.conv3d(strip, kernels[0], first.bias)), kernels[1], last.bias).argmax(1)
+              for strip in features.chunk(_STRIPS, 3)]
+    return torch.cat(strips, 2).permute(0, 3, 2, 1)
