@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from occ_perception.engines.precision import PRECISIONS
 from occ_perception.engines.protocol import EXACT, MEMORY_FORMS
 from occ_perception.engines.select import BACKENDS
 
@@ -63,6 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     network = parser.add_argument_group('network')
     network.add_argument('--weights', help='checkpoint or ONNX file, or random (default: the weights that ship with the network)')
     network.add_argument('--backend', default='auto', choices=BACKENDS, help='what runs the network')
+    network.add_argument('--precision', default='auto', choices=PRECISIONS,
+                         help='what it is computed in; auto: bf16 in OpenVINO where the processor has it, else float32')
     network.add_argument('--memory', default=EXACT, choices=MEMORY_FORMS,
                          help='how past frames enter: lifted again from where they were seen, or their maps moved (cheaper)')
     network.add_argument('--published-centers', action='store_true',
@@ -162,7 +165,7 @@ def request_of(args: argparse.Namespace) -> Request:
     cores = len(os.sched_getaffinity(0))
     threads = args.threads or (max(cores // args.jobs, 1) if args.jobs > 1 else None)
     return Request(args.network, DataSource(args.data, split, args.version, options), args.weights, args.backend, args.memory,
-                   args.published_centers, args.everywhere, not args.no_rays, args.skip_corrupt, threads)
+                   args.published_centers, args.everywhere, not args.no_rays, args.skip_corrupt, threads, args.precision)
 
 
 def chosen(args: argparse.Namespace, request: Request) -> list[DrivingSequence]:

@@ -45,7 +45,8 @@ def received_live(args: argparse.Namespace, request: Request, sequence: DrivingS
         (folder / 'truth').mkdir()
         for stamp, path in due.items():
             (folder / 'truth' / f'{stamp}.npz').symlink_to(path.resolve())
-        up = [args.network, '--bag', str(args.live), '--backend', args.backend, '--memory', args.memory,
+        up = [args.network, '--bag', str(args.live), '--backend', args.backend, '--precision', args.precision,
+              '--memory', args.memory,
               '-p', f'occupancy.max_rate:={rate_hz}', *(['--weights', args.weights] if args.weights else []),
               *(['--published-centers'] if args.published_centers else []), *(['--lockstep'] if args.lockstep else [])]
         print(f'replaying {args.live} through {args.network}: {len(asked)} grids, {len(due)} of them with truth', file=sys.stderr)

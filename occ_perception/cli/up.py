@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from occ_perception.engines.precision import PRECISIONS
 from occ_perception.engines.protocol import EXACT, MEMORY_FORMS
 from occ_perception.engines.select import BACKENDS
 
@@ -32,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--weights', default='', help='checkpoint or ONNX file; default: the weights that ship with the network')
     parser.add_argument('--backend', default='auto', choices=BACKENDS,
                         help='what runs the network')
+    parser.add_argument('--precision', default='auto', choices=PRECISIONS,
+                        help='what it is computed in; auto: bf16 in OpenVINO where the processor has it, else float32')
     parser.add_argument('--memory', default=EXACT, choices=MEMORY_FORMS,
                         help='how past frames enter: lifted again from where they were seen, or their maps moved (cheaper)')
     parser.add_argument('--published-centers', action='store_true',
@@ -60,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f'The bag ({sources.dialect} layout) lacks {", ".join(sources.missing)}: going on without.', flush=True)
     sim_time = None if arguments.use_sim_time == 'auto' else arguments.use_sim_time == 'true'
     specs = system.nodes(arguments.network, sources, arguments.backend, arguments.weights, replay, sim_time,
-                         arguments.memory, arguments.published_centers)
+                         arguments.memory, arguments.published_centers, arguments.precision)
     return serve(with_overrides(specs, arguments.parameter), arguments.namespace, arguments.log_level)
 
 

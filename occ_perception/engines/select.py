@@ -8,7 +8,8 @@ from importlib import resources
 from pathlib import Path
 
 from occ_perception.catalogue import NetworkEntry
-from occ_perception.engines.graph_engine import GraphEngine, Session, StereoGraphEngine, stage_files
+from occ_perception.engines.graph_engine import GraphEngine, Session, StereoGraphEngine
+from occ_perception.engines.precision import chosen_precision, existing_files
 from occ_perception.engines.protocol import EXACT, Engine, EngineUnavailable
 
 BACKENDS = ('auto', 'openvino', 'onnxruntime', 'tensorrt', 'torch')
@@ -44,13 +45,15 @@ def find_weights(entry: NetworkEntry, weights: str | Path | None, suffixes: tupl
 
 
 def open_engine(entry: NetworkEntry, backend: str = 'auto', weights: str | Path | None = None,
-                threads: int | None = None, memory: str = EXACT) -> Engine:
+                threads: int | None = None, memory: str = EXACT, precision: str = 'auto') -> Engine:
     """The network in a backend, ready to run. memory: the form in which past frames enter, one of MEMORY_FORMS.
 
     'auto' takes torch for random weights and for .safetensors or .pth files, else TensorRT where it can run, else OpenVINO.
+    precision: one of PRECISIONS, see chosen_precision; weights name the float32 file all the same, narrow ones stand beside it.
     Raises EngineUnavailable (a ValueError) with what is missing where the backend cannot run.
     """
     backend = chosen_backend(entry, backend, weights)
+    precision = chosen_precision(backend, precision)
     if backend == 'torch':
         try:
             from occ_perception.engines.torch_engine import open_torch
@@ -62,24 +65,22 @@ def open_engine(entry: NetworkEntry, backend: str = 'auto', weights: str | Path 
         return open_torch(entry, path, threads)
     if str(weights) == RANDOM_WEIGHTS:
         raise ValueError(f'weights={RANDOM_WEIGHTS!r} needs the torch backend, not {backend!r}')
-    onnx_file = find_weights(entry, weights, ('.onnx',))
+    files = existing_files(find_weights(entry, weights, ('.onnx',)), entry, precision)
     open_session: Callable[[Path], Session]
     if backend == 'tensorrt':
         from occ_perception.engines.tensorrt_engine import TensorRtSession
         open_session = TensorRtSession
     elif backend == 'onnxruntime':
         from occ_perception.engines.onnxruntime_session import OnnxRuntimeSession
-        open_session = partial(OnnxRuntimeSession, threads=threads)
+        open_session = partial(OnnxRuntimeSession, threads=threads, precision=precision)
     else:
         from occ_perception.engines.openvino_engine import OpenVinoSession
-        open_session = partial(OpenVinoSession, threads=threads)
-    if not entry.history.stereo:
-        return GraphEngine(open_session(onnx_file), memory)
-    parts = stage_files(onnx_file)
-    missing = [part.name for part in parts if not part.is_file()]
-    if missing:
-        raise ValueError(f'{onnx_file} needs {" and ".join(missing)} beside it: `occ export {entry.name}` writes all three')
-    return StereoGraphEngine(open_session(parts[0]), open_session(parts[1]), open_session(onnx_file), memory)
+        open_session = partial(OpenVinoSession, threads=threads, precision=precision)
+    sessions = [open_session(file) for file in files]
+    if len(sessions) == 1:
+        return GraphEngine(sessions[0], memory)
+    encode, match, fuse = sessions
+    return StereoGraphEngine(encode, match, fuse, memory)
 
 
 def chosen_backend(entry: NetworkEntry, backend: str, weights: str | Path | None) -> str:

@@ -23,7 +23,7 @@ NOTES = (
     'Frames run through the Predictor in the order of their stamps, and its memory is cleared between sequences, as it is live.',
     'The worst frames are those with the lowest mIoU of their own under the camera mask.',
 )
-_FACTS = ('weights', 'weights_sha256', 'backend', 'memory', 'labels', 'split')
+_FACTS = ('weights', 'weights_sha256', 'backend', 'precision', 'memory', 'labels', 'split')
 
 
 def write_report(path: Path, scores: Mapping[str, Any], results: Sequence[SequenceResult], sequences: Sequence[DrivingSequence],

@@ -12,6 +12,7 @@ from typing import Any
 from occ_perception import __version__, catalogue
 from occ_perception.datasets.nuscenes_sequence import FrameOptions
 from occ_perception.datasets.opening import DataSource
+from occ_perception.engines.precision import chosen_precision, existing_files
 from occ_perception.engines.protocol import EXACT
 from occ_perception.engines.select import RANDOM_WEIGHTS, chosen_backend, shipped_file
 
@@ -23,8 +24,8 @@ FORMAT = 1
 class Request:
     """A network on a data set; plain data that can be handed to another process.
 
-    weights, backend, memory, published_centers, everywhere: as the Predictor takes them. rays: whether the ray metrics are counted.
-    skip_corrupt: go on without frames that cannot be read. threads: of each process's backend, None for all cores.
+    weights, backend, memory, published_centers, everywhere, precision: as the Predictor takes them. rays: whether the ray metrics
+    are counted. skip_corrupt: go on without frames that cannot be read. threads: of each process's backend, None for all cores.
     """
 
     network: str
@@ -37,16 +38,25 @@ class Request:
     rays: bool = True
     skip_corrupt: bool = False
     threads: int | None = None
+    precision: str = 'auto'
 
     @cached_property
     def weights_sha256(self) -> str:
-        """Hash of the weights file; 'random' for random weights. Raises ValueError when there is no such file."""
+        """Hash of the files that run; 'random' for random weights. Raises ValueError when one is missing."""
         if self.weights == RANDOM_WEIGHTS:
             return RANDOM_WEIGHTS
         path = Path(self.weights).expanduser() if self.weights else self._shipped()
         if not path.is_file():
             raise ValueError(f'weights file {path} does not exist')
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        if path.suffix != '.onnx':
+            return hashlib.sha256(path.read_bytes()).hexdigest()
+        files = existing_files(path, catalogue.entry(self.network), self.chosen_precision)
+        return hashlib.sha256(b''.join(file.read_bytes() for file in files)).hexdigest()
+
+    @property
+    def chosen_precision(self) -> str:
+        """The precision that it runs in, never 'auto'."""
+        return chosen_precision(self.chosen_backend, self.precision)
 
     @cached_property
     def chosen_backend(self) -> str:
@@ -57,8 +67,8 @@ class Request:
         """What decides the numbers, as plain data for JSON."""
         options: FrameOptions = self.source.options
         return {'network': self.network, 'weights': self.weights or 'shipped', 'weights_sha256': self.weights_sha256,
-                'backend': self.chosen_backend, 'memory': self.memory, 'published_centers': self.published_centers,
-                'everywhere': self.everywhere,
+                'backend': self.chosen_backend, 'precision': self.chosen_precision, 'memory': self.memory,
+                'published_centers': self.published_centers, 'everywhere': self.everywhere,
                 'data': str(self.source.root.resolve()), 'version': self.source.version, 'labels': options.labels,
                 'make_instances': options.make_instances, 'rate_hz': options.rate_hz, 'sweeps_s': options.sweeps_s,
                 'ego_pose_of': options.ego_pose_of, 'rays': self.rays, 'skip_corrupt': self.skip_corrupt}

@@ -12,6 +12,7 @@ from launch_ros.substitutions import ExecutableInPackage
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from occ_perception.catalogue import NETWORKS
+from occ_perception.engines.precision import PRECISIONS
 from occ_perception.engines.protocol import EXACT, MEMORY_FORMS
 from occ_perception.engines.select import BACKENDS
 from occ_perception.nodes import system
@@ -35,6 +36,7 @@ def describe(launch_file: str) -> LaunchDescription:
         argument('network', system.LAUNCHED[launch_file], 'catalogue name of the network', networks),
         argument('weights', '', f'checkpoint or ONNX file; {weights}; random: to see a network run without any'),
         argument('backend', 'auto', 'what runs the network', BACKENDS),
+        argument('precision', 'auto', 'what it is computed in; auto: the best that changes few labels', PRECISIONS),
         argument('memory', EXACT, 'how past frames enter: lifted again, or their maps moved (cheaper)', MEMORY_FORMS),
         argument('published_centers', 'false', 'share voxels among instance centres as the published code does', FLAGS),
         argument('composed', 'true', 'all nodes in one process', FLAGS),
@@ -59,7 +61,7 @@ def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     replay = system.Replay(bag, float(value('rate')), value('loop') == 'true', value('lockstep') == 'true') if bag else None
     sources = system.sources_of(bag)
     specs = system.nodes(value('network'), sources, value('backend'), value('weights'), replay, sim_time, value('memory'),
-                         value('published_centers') == 'true')
+                         value('published_centers') == 'true', value('precision'))
     if value('composed') == 'true':
         actions = [_composed(value, bag, namespace, log_level)]
     else:
@@ -77,9 +79,9 @@ def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 def _composed(value, bag: str, namespace: str, log_level: str) -> ExecuteProcess:
     command = [ExecutableInPackage(package=PACKAGE, executable='occ'), 'up', value('network')]
-    for option, text in (('--backend', value('backend')), ('--memory', value('memory')), ('--log-level', log_level),
-                         ('--use-sim-time', value('use_sim_time')), ('--rate', value('rate')), ('--weights', value('weights')),
-                         ('--bag', bag), ('--namespace', namespace)):
+    for option, text in (('--backend', value('backend')), ('--precision', value('precision')), ('--memory', value('memory')),
+                         ('--log-level', log_level), ('--use-sim-time', value('use_sim_time')), ('--rate', value('rate')),
+                         ('--weights', value('weights')), ('--bag', bag), ('--namespace', namespace)):
         command += [option, text] if text else []
     command += [f'--{flag.replace("_", "-")}' for flag in ('loop', 'lockstep', 'published_centers') if value(flag) == 'true']
     return ExecuteProcess(cmd=command, name='occ_up', output='screen', on_exit=[Shutdown(reason='occ up has ended')])

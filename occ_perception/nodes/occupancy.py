@@ -17,12 +17,14 @@ import message_filters
 import numpy as np
 from rcl_interfaces.srv import SetParameters
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.logging import get_logger
 from rclpy.parameter import Parameter as RosParameter
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from occ_msgs.msg import InstanceArray, LabelInfo, StageTimings, VoxelGrid
 from occ_msgs.srv import ResetMemory, SwitchNetwork
 from occ_perception.catalogue import NETWORKS, entry
+from occ_perception.engines.precision import PRECISIONS
 from occ_perception.engines.protocol import EXACT, MEMORY_FORMS
 from occ_perception.engines.select import BACKENDS
 from occ_perception.nodes import qos
@@ -51,6 +53,7 @@ SERVICE_WAIT_S = 2.0
 PARAMETERS = (
     Parameter('network', 'scocc_sample', 'catalogue name of the network', choices=tuple(NETWORKS)),
     Parameter('backend', 'auto', 'what runs the network', choices=BACKENDS),
+    Parameter('precision', 'auto', 'what it is computed in; auto: the best that changes few labels', choices=PRECISIONS),
     Parameter('weights', '', 'checkpoint or ONNX file; empty for the weights that ship with the network'),
     Parameter('cameras', ['CAM_FRONT'], 'names of the cameras, as the network knows them'),
     Parameter('reference', LIDAR, 'what anchors a set: lidar, or the name of a camera'),
@@ -86,9 +89,11 @@ def make_predictor(network: str, weights: str, values: Mapping[str, Any]) -> Pre
     from occ_perception.runtime.predictor import Predictor
 
     predictor = Predictor(network, values['backend'], weights or None, memory=values['memory'],
-                          max_gap_s=values['memory_max_gap'], published_centers=values['published_centers'])
+                          max_gap_s=values['memory_max_gap'], published_centers=values['published_centers'],
+                          precision=values['precision'])
     predictor.predict(blank_frame(predictor.entry))  # the first run of an engine takes much longer than the next ones
     predictor.reset()
+    get_logger('occupancy').info(f'{predictor.entry.name} runs in {predictor.engine.description}')
     return predictor
 
 

@@ -51,10 +51,11 @@ def networks_of(launch_file: str) -> tuple[str, ...]:
 
 
 def nodes(network: str, sources: Sources, backend: str = 'auto', weights: str = '', replay: Replay | None = None,
-          use_sim_time: bool | None = None, memory: str = EXACT, published_centers: bool = False) -> tuple[NodeSpec, ...]:
+          use_sim_time: bool | None = None, memory: str = EXACT, published_centers: bool = False,
+          precision: str = 'auto') -> tuple[NodeSpec, ...]:
     """Every node to start, in the order of starting; the player last. use_sim_time: None means when a bag is played.
 
-    memory, published_centers: see Predictor.
+    memory, published_centers, precision: see Predictor.
     """
     names = [camera.name for camera in sources.cameras]
     sim_time = {'use_sim_time': bool(replay) if use_sim_time is None else use_sim_time}
@@ -63,7 +64,7 @@ def nodes(network: str, sources: Sources, backend: str = 'auto', weights: str = 
     cameras: dict[str, Any] = {**sim_time, 'network': network, 'cameras': names}
     occupancy: dict[str, Any] = {**sim_time, **frames, 'network': network, 'backend': backend, 'weights': weights, 'cameras': names,
                                  'reference': sources.reference, 'max_rate': max_rate, 'memory': memory,
-                                 'published_centers': published_centers}
+                                 'published_centers': published_centers, 'precision': precision}
     for camera in sources.cameras:
         cameras[f'{camera.name}.image_topic'] = camera.image_topic
         cameras[f'{camera.name}.camera_info_topic'] = camera.info_topic

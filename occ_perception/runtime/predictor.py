@@ -27,23 +27,23 @@ class Predictor:
     """A network of the catalogue as a function SensorFrame -> OccupancyPrediction, with the history of one stream.
 
     backend: 'auto', 'openvino', 'tensorrt' or 'torch'. weights: a file, None for the shipped ones, or 'random'. threads: of
-    the CPU backends, None for all cores. memory: how past frames enter (engines.protocol.MEMORY_FORMS): 'exact' lifts their
-    features again, 'warped' moves their maps, which is cheaper. max_gap_s: after a longer pause the past is forgotten.
-    published_centers: group voxels by the published code's class table in place of the corrected one. everywhere: label also what
-    no camera could see, as published evaluations do, in place of UNKNOWN. Make and use a Predictor in one thread, with frames in
-    the order of their stamps.
+    the CPU backends, None for all cores. precision: one of engines.precision.PRECISIONS, 'auto' for what the backend chooses.
+    memory: how past frames enter (engines.protocol.MEMORY_FORMS): 'exact' lifts their features again, 'warped' moves their maps,
+    which is cheaper. max_gap_s: after a longer pause the past is forgotten. published_centers: group voxels by the published code's
+    class table in place of the corrected one. everywhere: label also what no camera could see, as published evaluations do, in
+    place of UNKNOWN. Make and use a Predictor in one thread, with frames in the order of their stamps.
     """
 
     def __init__(self, network: str, backend: str = 'auto', weights: str | Path | None = None, threads: int | None = None,
                  memory: str = EXACT, max_gap_s: float = 2.0, published_centers: bool = False,
-                 everywhere: bool = False) -> None:
+                 everywhere: bool = False, precision: str = 'auto') -> None:
         self.entry = entry_of_weights(catalogue.entry(network), weights)
         if memory not in MEMORY_FORMS:
             raise ValueError(f'memory {memory!r} is unknown: choose one of {", ".join(MEMORY_FORMS)}')
         self._camera_aware = config_of(network).depth != 'plain'
         self._form = memory
         self._everywhere = everywhere
-        self.engine = open_engine(self.entry, backend, weights, threads, memory)
+        self.engine = open_engine(self.entry, backend, weights, threads, memory, precision)
         self._memory = TemporalMemory(self.entry.history, memory, max_gap_s)
         self._classes = PUBLISHED_CLASSES if published_centers else CORRECTED_CLASSES
         self._tracker = Tracker(grid=self.entry.grid)
