@@ -11,6 +11,7 @@ from typing import Any
 
 from occ_perception.geometry.column_lift import LiftSpec
 from occ_perception.geometry.voxel_grid import OCC3D_GRID, VoxelGridSpec
+from occ_perception.labels import OCC3D_NUSCENES, LabelSet
 
 NUSCENES_CAMERAS = ('CAM_FRONT_LEFT', 'CAM_FRONT', 'CAM_FRONT_RIGHT', 'CAM_BACK_LEFT', 'CAM_BACK', 'CAM_BACK_RIGHT')
 """Camera order of the BEVDet line: the order of the network's image axis."""
@@ -63,7 +64,7 @@ class NetworkEntry:
     """One row of the catalogue.
 
     family: package under networks/ that builds it. parameters: learnable ones. lift: frustum of networks that lift image
-    features through depth, else None. history: past frames it looks at. instances: whether it finds instance centres.
+    features through depth, else None. history: past frames it looks at. labels: what its voxel labels mean. instances: whether it finds instance centres.
     published: score on Occ3D-nuScenes val in percent, mIoU under the camera mask unless `published_as` says otherwise; None where
     none was published. published_pq: RayPQ in percent, of networks that find instances. changes: fields of its configuration that
     weights at hand have otherwise (rows of a manifest; the catalogue's have none). rate_hz: sets per second it is asked for by
@@ -80,6 +81,7 @@ class NetworkEntry:
     cameras: tuple[str, ...] = NUSCENES_CAMERAS
     history: HistorySpec = HistorySpec()
     grid: VoxelGridSpec = OCC3D_GRID
+    labels: LabelSet = OCC3D_NUSCENES
     instances: bool = False
     center_threshold: float = 0.3
     published: float | None = None

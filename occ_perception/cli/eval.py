@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from occ_perception.evaluation.sequence_run import SequenceResult
 
 EPILOG = """\
-Data. ROOT is a nuScenes tree (v1.0-mini, v1.0-trainval ...) with Occ3D labels in ROOT/gts, or what `occ world` wrote, or one of its
-bags. Labels with instances (ROOT/occ3d_panoptic, or --make-instances) add RayPQ, labels with flow (--labels openocc_v2) add mAVE;
+Data. ROOT is a nuScenes tree (v1.0-mini, v1.0-trainval ...) with Occ3D labels in ROOT/gts, Occ3D-Waymo (ROOT/voxel04) with Waymo's
+sensors as MMDetection3D unpacks them (ROOT/kitti_format), what `occ world` wrote, or one of its bags. Labels with instances (ROOT/occ3d_panoptic, or --make-instances) add RayPQ, labels with flow (--labels openocc_v2) add mAVE;
 generated streets have both.
 
 What is counted. Frames go through the Predictor in order, so past frames enter as they do live; between sequences everything is
@@ -170,11 +170,16 @@ def request_of(args: argparse.Namespace) -> Request:
 
 def chosen(args: argparse.Namespace, request: Request) -> list[DrivingSequence]:
     """The sequences that the options ask for. Raises ValueError when there are none."""
+    from occ_perception import catalogue
     from occ_perception.datasets.opening import open_sequences
 
     sequences = open_sequences(request.source)[:args.limit_scenes]
     if not sequences:
         raise ValueError(f'{args.data} has no sequences in split {args.split}: choose another --split, or all')
+    truth, row = sequences[0].label_set, catalogue.entry(request.network)
+    if truth != row.labels:
+        raise ValueError(f'{row.name} answers in the labels {row.labels.name}, {args.data} is labelled in {truth.name}: '
+                         'choose a network or a data set that fits')
     return sequences
 
 
@@ -189,7 +194,7 @@ def finish(args: argparse.Namespace, request: Request, sequences: Sequence[Drivi
     facts = request.facts()
     figures = published(catalogue.entry(args.network))
     scores = {**facts, 'split': request.source.split, 'sequences': len(results), 'left_out': len(corrupt),
-              **summary(total([result.counts for result in results])), **({'live': live} if live else {}), 'corrupt': corrupt,
+              **summary(total([result.counts for result in results]), sequences[0].label_set), **({'live': live} if live else {}), 'corrupt': corrupt,
               **({'published': figures} if figures else {})}
     out.mkdir(parents=True, exist_ok=True)
     (out / 'score.json').write_text(json.dumps(scores, indent=2) + '\n')

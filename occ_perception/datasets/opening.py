@@ -10,6 +10,7 @@ from occ_perception.datasets.nuscenes import NuScenes
 from occ_perception.datasets.nuscenes_sequence import FrameOptions, NuScenesSequence
 from occ_perception.datasets.nuscenes_splits import split_scenes
 from occ_perception.datasets.occ3d import truth_by_stamp
+from occ_perception.datasets.occ3d_waymo import is_waymo, open_waymo
 from occ_perception.datasets.sequences import DrivingSequence
 
 
@@ -17,8 +18,8 @@ from occ_perception.datasets.sequences import DrivingSequence
 class DataSource:
     """Where sequences come from; plain data that can be handed to another process.
 
-    root: a nuScenes tree (official, or of `occ world`), or a bag of `occ world`. split: train, val, test, all or scene names with
-    commas. version: table folder, may be left out when there is one. options: what a frame is made of.
+    root: a nuScenes tree (official, or of `occ world`), Occ3D-Waymo with Waymo's sensors, or a bag of `occ world`. split: train, val,
+    test, all or scene names with commas. version: table folder, may be left out when there is one. options: what a frame is made of.
     """
 
     root: Path
@@ -35,6 +36,8 @@ def open_sequences(source: DataSource) -> list[DrivingSequence]:
     if is_bag(source.root):
         truth = truth_by_stamp(truth_folder(source.root))
         return [BagSequence(source.root, truth, source.options.rate_hz)]
+    if is_waymo(source.root):
+        return list(open_waymo(source.root, source.split))
     tables = NuScenes(source.root, source.version)
     return [NuScenesSequence(tables, scene, source.options) for scene in split_scenes(tables, source.split)]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from occ_perception.datasets.occ3d import OccupancyTruth
+from occ_perception.labels import OCC3D_NUSCENES, LabelSet
 from occ_perception.metrics.ray_set import ray_origins
 from occ_perception.runtime.frames import SensorFrame
 
@@ -44,6 +45,7 @@ class DrivingSequence(ABC):
     """
 
     name: str
+    label_set: LabelSet = OCC3D_NUSCENES
 
     @property
     @abstractmethod

@@ -10,15 +10,14 @@ import numpy as np
 
 from occ_perception.catalogue import NetworkEntry
 from occ_perception.evaluation.counts import Counts
-from occ_perception.labels import FREE, OCC3D, THINGS
+from occ_perception.labels import OCC3D_NUSCENES, LabelSet
 from occ_perception.metrics.ray_iou import THRESHOLDS_M
 
-CLASSES = tuple(info for info in OCC3D if info.id != FREE)
 
-
-def summary(counts: Counts) -> dict[str, Any]:
+def summary(counts: Counts, labels: LabelSet = OCC3D_NUSCENES) -> dict[str, Any]:
     """Scores by name, percent with six decimals; None where there was nothing to score.
 
+    labels: what the voxels of the data set mean.
     miou_camera_mask (Occ3D's benchmark), miou (all voxels), geometric_iou_camera_mask, geometric_iou; with rays ray_iou, ray_iou@1,
     @2, @4 (metres); ray_pq and its parts where truth has instances; mave (m/s) and occ_score, of the CVPR 2024 challenge, where it
     has flow; classes: the same for each class.
@@ -38,10 +37,12 @@ def summary(counts: Counts) -> dict[str, Any]:
     if counts.flow_frames:
         flow = counts.flow.scores()
         out['mave'], out['occ_score'] = _known(flow['mAVE'], 6), percent(flow['OccScore'])
-    out['classes'] = {info.name: {name: percent(float(values[info.id])) for name, values in by_class.items()} for info in CLASSES}
+    out['classes'] = {info.name: {name: percent(float(values[info.id])) for name, values in by_class.items()}
+                      for info in labels.occupied}
     if counts.flow_frames:
-        for label in THINGS:
-            out['classes'][OCC3D[label].name]['ave'] = _known(float(counts.flow.ave()[label]), 6)
+        for info in labels.occupied:
+            if info.thing:
+                out['classes'][info.name]['ave'] = _known(float(counts.flow.ave()[info.id]), 6)
     return out
 
 
@@ -60,9 +61,8 @@ def table(scores: dict[str, Any]) -> str:
     columns = [('iou_camera_mask', 'mask IoU'), ('iou', 'IoU'), ('ray_iou', 'RayIoU'), ('ray_pq', 'RayPQ'), ('ave', 'AVE m/s')]
     there = [(name, title) for name, title in columns if any(name in values for values in scores['classes'].values())]
     lines = [f'{"":24}' + ''.join(f'{title:>11}' for _, title in there)]
-    for info in CLASSES:
-        values = scores['classes'][info.name]
-        lines.append(f'{info.name.replace("_", " "):24}' + ''.join(f'{_text(values.get(name)):>11}' for name, _ in there))
+    for name, values in scores['classes'].items():
+        lines.append(f'{name.replace("_", " "):24}' + ''.join(f'{_text(values.get(name)):>11}' for name, _ in there))
     means = [scores['miou_camera_mask'], scores['miou'], scores.get('ray_iou'), scores.get('ray_pq'), scores.get('mave')]
     shown = {name for name, _ in there}
     lines.append(f'{"mean":24}' + ''.join(f'{_text(mean):>11}' for mean, (name, _) in zip(means, columns, strict=True)

@@ -8,7 +8,7 @@ from occ_perception.labels import OCC3D, THINGS
 
 
 @dataclass(frozen=True)
-class LabelSet:
+class ScoredClasses:
     """Class names in label order, the last one free; labels of the classes whose objects are told apart."""
 
     names: tuple[str, ...]
@@ -20,9 +20,9 @@ class LabelSet:
         return len(self.names) - 1
 
 
-OCC3D_SET = LabelSet(tuple(info.name for info in OCC3D), THINGS)
+OCC3D_SET = ScoredClasses(tuple(info.name for info in OCC3D), THINGS)
 """Occ3D-nuScenes, 18 labels. In the panoptic ray and voxel metrics barriers and traffic cones are stuff."""
-OPENOCC_SET = LabelSet(
+OPENOCC_SET = ScoredClasses(
     ('car', 'truck', 'trailer', 'bus', 'construction_vehicle', 'bicycle', 'motorcycle', 'pedestrian', 'traffic_cone', 'barrier',
      'driveable_surface', 'other_flat', 'sidewalk', 'terrain', 'manmade', 'vegetation', 'free'), tuple(range(8)))
 """OpenOcc v2, 17 labels (CVPR 2024 occupancy and flow challenge)."""

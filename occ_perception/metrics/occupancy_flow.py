@@ -10,7 +10,7 @@ import numpy as np
 
 from occ_perception.metrics.confusion import mean_of_present
 from occ_perception.metrics.frame_sums import exact_sum
-from occ_perception.metrics.label_sets import OPENOCC_SET, LabelSet
+from occ_perception.metrics.label_sets import OPENOCC_SET, ScoredClasses
 from occ_perception.metrics.ray_cast import RayHits
 from occ_perception.metrics.ray_iou import THRESHOLDS_M, RayIoU, truth_rays
 
@@ -26,7 +26,7 @@ class OccupancyFlowScore(RayIoU):
     flow_rows: for each frame (C,) float64 summed velocity error in m/s; flow_rays: (C,) int64 how many errors went into them.
     """
 
-    def __init__(self, label_set: LabelSet = OPENOCC_SET, server: bool = False) -> None:
+    def __init__(self, label_set: ScoredClasses = OPENOCC_SET, server: bool = False) -> None:
         super().__init__(label_set)
         self.server = server
         self.flow_rows: list[np.ndarray] = []

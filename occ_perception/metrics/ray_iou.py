@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from occ_perception.metrics.confusion import mean_of_present
-from occ_perception.metrics.label_sets import OCC3D_SET, LabelSet
+from occ_perception.metrics.label_sets import OCC3D_SET, ScoredClasses
 from occ_perception.metrics.ray_cast import RayHits
 
 THRESHOLDS_M = (1, 2, 4)
@@ -22,7 +22,7 @@ class RayIoU:
     the way costs nothing. There is no visibility mask.
     """
 
-    def __init__(self, label_set: LabelSet = OCC3D_SET) -> None:
+    def __init__(self, label_set: ScoredClasses = OCC3D_SET) -> None:
         self.label_set = label_set
         count = len(label_set.names)
         self.tp = np.zeros((len(THRESHOLDS_M), count), np.int64)
@@ -65,7 +65,7 @@ class RayIoU:
         return total
 
 
-def truth_rays(prediction: RayHits, truth: RayHits, label_set: LabelSet) -> np.ndarray:
+def truth_rays(prediction: RayHits, truth: RayHits, label_set: ScoredClasses) -> np.ndarray:
     """Numbers of the rays that count: those whose true label is not free.
 
     Raises ValueError when the two have not the same rays or hold labels that the set lacks.

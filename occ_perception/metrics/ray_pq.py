@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from occ_perception.metrics.confusion import mean_of_present
-from occ_perception.metrics.label_sets import OCC3D_SET, LabelSet
+from occ_perception.metrics.label_sets import OCC3D_SET, ScoredClasses
 from occ_perception.metrics.panoptic import PanopticCounts, annotated_segments, match_segments, predicted_segments
 from occ_perception.metrics.ray_cast import RayHits
 from occ_perception.metrics.ray_iou import THRESHOLDS_M, truth_rays
@@ -24,7 +24,7 @@ class RayPQ(PanopticCounts):
 
     floor = 1e-5
 
-    def __init__(self, label_set: LabelSet = OCC3D_SET) -> None:
+    def __init__(self, label_set: ScoredClasses = OCC3D_SET) -> None:
         super().__init__((len(THRESHOLDS_M), len(label_set.names)))
         self.label_set = label_set
 

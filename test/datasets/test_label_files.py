@@ -1,4 +1,4 @@
-"""Labels of every kind: OpenOcc with flow, lidarseg and panoptic, OpenOccupancy, image segmentation, Occ3D-Waymo, instances."""
+"""Labels of every kind: OpenOcc with flow, lidarseg and panoptic, OpenOccupancy, image segmentation, instances."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from small_tree import truth, wall, write_tree
 
-from occ_perception.datasets import image_labels, occ3d_waymo, openoccupancy
+from occ_perception.datasets import image_labels, openoccupancy
 from occ_perception.datasets.files import CorruptFileError
 from occ_perception.datasets.lidarseg import CLASS_OF_RAW, point_classes, point_panoptic
 from occ_perception.datasets.nuscenes import NuScenes
@@ -193,28 +193,6 @@ def test_the_wall_is_painted_where_the_camera_sees_it(labelled: NuScenes) -> Non
     middle, spread = 80 + 120 * 1 / 14, 120 * 3 / 14 + 4
     assert columns.min() * 8 == pytest.approx(middle - spread, abs=9) and columns.max() * 8 == pytest.approx(middle + spread, abs=9)
     assert rows.min() * 8 >= 30 and rows.max() * 8 <= 72
-
-
-def test_waymo_labels(tmp_path: Path) -> None:
-    random = np.random.default_rng(2)
-    folder = tmp_path / 'validation' / '003'
-    folder.mkdir(parents=True)
-    raw = random.choice([0, 1, 14, 23], SHAPE).astype(np.uint8)
-    masks = {name: random.integers(0, 2, SHAPE).astype(np.uint8) for name in ('origin_voxel_state', 'final_voxel_state', 'infov')}
-    for frame in (1, 0):
-        np.savez(folder / f'{frame:03d}_04.npz', voxel_label=raw, **masks)
-        np.savez(folder / f'{frame:03d}.npz', voxel_label=raw)
-    found = occ3d_waymo.scenes(tmp_path, 'validation')
-    assert {name: [path.name for path in files] for name, files in found.items()} == {'003': ['000_04.npz', '001_04.npz']}
-    read = occ3d_waymo.read_waymo(found['003'][0])
-    assert set(np.unique(read.labels)) == {0, 1, 14, 15} and ((read.labels == 15) == (raw == 23)).all()
-    for array, name in ((read.mask_lidar, 'origin_voxel_state'), (read.mask_camera, 'final_voxel_state'), (read.mask_fov, 'infov')):
-        np.testing.assert_array_equal(array, masks[name].astype(bool))
-    with pytest.raises(FileNotFoundError, match='Occ3D-Waymo labels'):
-        occ3d_waymo.scenes(tmp_path, 'training')
-    np.savez(folder / '000_04.npz', voxel_label=np.full(SHAPE, 16, np.uint8), **masks)
-    with pytest.raises(CorruptFileError, match='up to 16'):
-        occ3d_waymo.read_waymo(folder / '000_04.npz')
 
 
 def test_instances_follow_the_boxes() -> None:

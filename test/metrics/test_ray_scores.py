@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from occ_perception.labels import FREE
-from occ_perception.metrics.label_sets import OCC3D_SET, OPENOCC_SET, LabelSet
+from occ_perception.metrics.label_sets import OCC3D_SET, OPENOCC_SET, ScoredClasses
 from occ_perception.metrics.occupancy_flow import OccupancyFlowScore
 from occ_perception.metrics.ray_cast import RayHits, cast_rays
 from occ_perception.metrics.ray_iou import RayIoU
@@ -100,7 +100,7 @@ def test_compact_flow_rows_equal_the_official_code(rows: dict, expected: dict, f
     check_flow(frames[0] + frames[1], expected['occ_flow_score'][flavour], 2e-6)
 
 
-def world(seed: int, label_set: LabelSet = OCC3D_SET) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def world(seed: int, label_set: ScoredClasses = OCC3D_SET) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Labels, instance ids (each of one class) and flow of a floor, boxes and bushes."""
     rng = np.random.default_rng(seed)
     labels, ids = np.full((200, 200, 16), label_set.free, np.uint8), np.zeros((200, 200, 16), np.int32)
