@@ -64,12 +64,12 @@ class NetworkEntry:
     """One row of the catalogue.
 
     family: package under networks/ that builds it. parameters: learnable ones. lift: frustum of networks that lift image
-    features through depth, else None. history: past frames it looks at. labels: what its voxel labels mean. instances: whether it finds instance centres.
-    published: score on Occ3D-nuScenes val in percent, mIoU under the camera mask unless `published_as` says otherwise; None where
-    none was published. published_pq: RayPQ in percent, of networks that find instances. changes: fields of its configuration that
-    weights at hand have otherwise (rows of a manifest; the catalogue's have none). rate_hz: sets per second it is asked for by
-    default. weights: name of the shipped weights under occ_perception/weights/ without suffix, or None (the user brings a
-    checkpoint).
+    features through depth, else None. history: past frames it looks at. labels: what its voxel labels mean. instances: whether
+    it finds instance centres. published: score on Occ3D-nuScenes val in percent, mIoU under the camera mask unless
+    `published_as` says otherwise; None where none was published. published_pq: RayPQ in percent, of networks that find
+    instances. changes: fields of its configuration that weights at hand have otherwise (rows of a manifest; the catalogue's
+    have none). rate_hz: sets per second it is asked for by default. weights: name of the shipped weights under
+    occ_perception/weights/ without suffix, or None (the user brings a checkpoint).
     """
 
     name: str

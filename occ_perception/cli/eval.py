@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 EPILOG = """\
 Data. ROOT is a nuScenes tree (v1.0-mini, v1.0-trainval ...) with Occ3D labels in ROOT/gts, Occ3D-Waymo (ROOT/voxel04) with Waymo's
-sensors as MMDetection3D unpacks them (ROOT/kitti_format), what `occ world` wrote, or one of its bags. Labels with instances (ROOT/occ3d_panoptic, or --make-instances) add RayPQ, labels with flow (--labels openocc_v2) add mAVE;
-generated streets have both.
+sensors as MMDetection3D unpacks them (ROOT/kitti_format), what `occ world` wrote, or one of its bags. Labels with instances
+(ROOT/occ3d_panoptic, or --make-instances) add RayPQ, labels with flow (--labels openocc_v2) add mAVE; generated streets have both.
 
 What is counted. Frames go through the Predictor in order, so past frames enter as they do live; between sequences everything is
 forgotten. A voxel answered "unknown" counts as free in every metric; it costs RayIoU most, which has no mask. Shares are in
@@ -194,8 +194,8 @@ def finish(args: argparse.Namespace, request: Request, sequences: Sequence[Drivi
     facts = request.facts()
     figures = published(catalogue.entry(args.network))
     scores = {**facts, 'split': request.source.split, 'sequences': len(results), 'left_out': len(corrupt),
-              **summary(total([result.counts for result in results]), sequences[0].label_set), **({'live': live} if live else {}), 'corrupt': corrupt,
-              **({'published': figures} if figures else {})}
+              **summary(total([result.counts for result in results]), sequences[0].label_set), **({'live': live} if live else {}),
+              'corrupt': corrupt, **({'published': figures} if figures else {})}
     out.mkdir(parents=True, exist_ok=True)
     (out / 'score.json').write_text(json.dumps(scores, indent=2) + '\n')
     lines = [f'{args.network} on {args.data}, {scores["sequences"]} sequences, {scores["frames"]} frames'

@@ -18,8 +18,9 @@ from occ_perception.datasets.sequences import DrivingSequence
 class DataSource:
     """Where sequences come from; plain data that can be handed to another process.
 
-    root: a nuScenes tree (official, or of `occ world`), Occ3D-Waymo with Waymo's sensors, or a bag of `occ world`. split: train, val,
-    test, all or scene names with commas. version: table folder, may be left out when there is one. options: what a frame is made of.
+    root: a nuScenes tree (official, or of `occ world`), Occ3D-Waymo with Waymo's sensors, or a bag of `occ world`. split: train,
+    val, test, all or scene names with commas. version: table folder, may be left out when there is one. options: what a frame is
+    made of.
     """
 
     root: Path
