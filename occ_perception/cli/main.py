@@ -15,6 +15,7 @@ SUBCOMMANDS = {
     'eval': 'score a network on a data set, or what the live nodes publish for a bag',
     'import': 'make a published checkpoint (.pth) into weights that the nodes run',
     'networks': 'list the catalogue of networks, describe one, print its weight table',
+    'parity': 'hold the engines of a network against the network itself, layer by layer',
     'score': 'receive VoxelGrids of live nodes and score them against truth, matched by stamp',
     'track': 'follow the objects of generated streets and score the tracks',
     'train': 'train a network on the sample world',

@@ -1,0 +1,114 @@
+"""Frames that engines are compared on: of generated streets, of a data set or of a bag, cut into sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from occ_perception.catalogue import KEY_FRAME_INTERVAL_S, NetworkEntry
+from occ_perception.datasets.occ3d import OccupancyTruth
+from occ_perception.datasets.opening import DataSource, open_sequences, truth_folder
+from occ_perception.runtime.frames import SensorFrame
+from occ_perception.runtime.intake.assembly import RateThinner
+from occ_perception.runtime.intake.image import fit
+
+PER_SEQUENCE = 8
+"""Frames that are taken of a sequence, from its beginning, before the next one's turn."""
+STREETS_FROM = 500
+"""First of the held-out streets that are generated for this; those below it are scored elsewhere."""
+_LEAD_S = 0.3
+
+
+@dataclass(frozen=True)
+class ParityFrame:
+    """A frame with its pictures at network size. sequence: whose memory it belongs to. truth: None where it is not known."""
+
+    sequence: str
+    sensors: SensorFrame
+    truth: OccupancyTruth | None
+
+
+def generated_frames(row: NetworkEntry, count: int, on_frame: Callable[[], None] = lambda: None) -> list[ParityFrame]:
+    """Key frames of streets of the sample world that training never saw. Raises ModuleNotFoundError without embreex."""
+    from occ_perception.datasets.sample_world import make_street, render_frame, sensor_frame
+    from occ_perception.training.prepare import FIRST_HELD_OUT_STREET, TRAINING_IMAGE_SIZE
+
+    frames = []
+    for first in range(0, count, PER_SEQUENCE):
+        seed = FIRST_HELD_OUT_STREET + STREETS_FROM + first // PER_SEQUENCE
+        many = min(PER_SEQUENCE, count - first)
+        street = make_street(seed, _LEAD_S + many * KEY_FRAME_INTERVAL_S)
+        for k in range(many):
+            frame = render_frame(street, _LEAD_S + k * KEY_FRAME_INTERVAL_S, TRAINING_IMAGE_SIZE, row.cameras, sweep=False)
+            known = frame.truth
+            assert known is not None
+            truth = OccupancyTruth(known.semantics, known.mask_camera.astype(bool), known.mask_lidar.astype(bool))
+            frames.append(ParityFrame(f'street {seed}', _fitted(row, sensor_frame(frame)), truth))
+            on_frame()
+    return frames
+
+
+def recorded_frames(row: NetworkEntry, source: DataSource, count: int,
+                    on_frame: Callable[[], None] = lambda: None) -> list[ParityFrame]:
+    """Frames of a data set. Raises what open_sequences raises, ValueError when the split has no frames."""
+    sequences = open_sequences(source)
+    taken = share_out([len(sequence) for sequence in sequences], count)
+    if not sum(taken):
+        raise ValueError(f'{source.root} has no frames in split {source.split}: choose another --split, or all')
+    frames = []
+    for sequence, many in zip(sequences, taken, strict=True):
+        for index in range(many):
+            frame = sequence.frame(index)
+            frames.append(ParityFrame(sequence.name, _fitted(row, frame.sensors), frame.truth))
+            on_frame()
+    return frames
+
+
+def bag_frames(row: NetworkEntry, bag: Path, count: int, on_frame: Callable[[], None] = lambda: None) -> list[ParityFrame]:
+    """Frames of a bag at the network's rate, with truth where `occ world` or `occ bag --truth` wrote it beside the bag.
+
+    Raises ValueError for a bag that cannot be read, lacks topics or holds no LiDAR sweep.
+    """
+    from occ_perception.datasets.bag_frames import BagFrames
+    from occ_perception.datasets.occ3d import read_truth, truth_by_stamp
+
+    opened = BagFrames(bag)
+    thinner = RateThinner(row.rate_hz)
+    stamps = [stamp for stamp in opened.lidar_stamps if thinner.due(stamp)][:count]
+    if not stamps:
+        raise ValueError(f'{bag} holds no LiDAR sweep, whose stamps are those of the frames')
+    known = truth_by_stamp(truth_folder(bag)) if truth_folder(bag).is_dir() else {}
+    frames = []
+    for stamp in stamps:
+        truth = read_truth(known[stamp]) if stamp in known else None
+        frames.append(ParityFrame(bag.stem, _fitted(row, opened.frame(stamp)), truth))
+        on_frame()
+    return frames
+
+
+def share_out(lengths: Sequence[int], count: int) -> list[int]:
+    """How many frames of each sequence are taken: PER_SEQUENCE of each in turn, again and again, until there are enough."""
+    taken = [0] * len(lengths)
+    while count and any(length > some for length, some in zip(lengths, taken, strict=True)):
+        for index, length in enumerate(lengths):
+            more = min(PER_SEQUENCE, length - taken[index], count)
+            taken[index] += more
+            count -= more
+    return taken
+
+
+def by_sequence(frames: Sequence[ParityFrame]) -> Iterator[tuple[bool, ParityFrame]]:
+    """Each frame with whether a sequence begins with it."""
+    for before, frame in zip((None, *frames[:-1]), frames, strict=True):
+        yield before is None or before.sequence != frame.sequence, frame
+
+
+def _fitted(row: NetworkEntry, sensors: SensorFrame) -> SensorFrame:
+    """The same with pictures at network size, which is how the Predictor would bring them."""
+    cameras = {}
+    for name, camera in sensors.cameras.items():
+        if name in row.cameras:
+            image, intrinsics = fit(camera.image, camera.intrinsics, row.preprocessing)
+            cameras[name] = replace(camera, image=image, intrinsics=intrinsics)
+    return replace(sensors, cameras=cameras)
