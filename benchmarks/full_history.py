@@ -22,7 +22,7 @@ from occ_perception.runtime.sequence import place_frames
 
 
 def network_of(row: NetworkEntry) -> FlashOcc:
-    """The network with its shipped weights, or seeded random ones whose norms fit what flows through them."""
+    """The network with its shipped weights, or seeded random ones."""
     torch.manual_seed(0)
     network = build_network(row.name)
     if row.weights:

@@ -1,4 +1,4 @@
-"""Speed of grouping and tracking on this machine: `python -m benchmarks.instances [--json]`.
+"""Speed of grouping and tracking on this machine: `python -m benchmarks.instances [--json] [--save]`.
 
 On the true voxels of a generated street; median processor time of the runs (OMP_NUM_THREADS=1 keeps it to one thread). Centre
 head: maps that have a peak at each object.
@@ -7,7 +7,6 @@ head: maps that have a peak at each object.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from benchmarks.recording import print_result, save_row
 from occ_perception.datasets.sample_world import make_street, render_frame
 from occ_perception.geometry.voxel_grid import OCC3D_GRID
 from occ_perception.machine import processor
@@ -65,7 +65,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--json', action='store_true', help='print the figures as JSON')
-    args = parser.parse_args()
+    parser.add_argument('--save', action='store_true', help='keep the figures in benchmarks/results/')
+    arguments = parser.parse_args()
     truth = render_frame(make_street(STREET, 2.0), TIME_S, cameras=(), sweep=False).truth
     assert truth is not None
     labels = truth.semantics
@@ -80,12 +81,10 @@ def main() -> None:
         'tracker, 60 objects': milliseconds(tracker_call(instances[:60])),
         f'tracker, {len(instances)} objects': milliseconds(tracker_call(instances)),
         'ids of the volume': milliseconds(lambda _: tracked.relabelled(ids))}
-    if args.json:
-        print(json.dumps({'processor': processor(), 'milliseconds': figures}, indent=2))
-        return
-    print(f'{processor()}; {len(instances)} objects, {np.count_nonzero(ids)} voxels, {len(centers.xyz)} centres')
-    for name, value in figures.items():
-        print(f'  {name:24} {value:6.2f} ms')
+    result = {'objects': len(instances), 'voxels': int(np.count_nonzero(ids)), 'centres': len(centers.xyz), 'milliseconds': figures}
+    print_result({'processor': processor(), **result}, arguments.json)
+    if arguments.save:
+        save_row('instances', f'street {STREET}', result, 'python -m benchmarks.instances --save')
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""What memory brings and costs on held-out streets: `python -m benchmarks.memory_forms [--json]`.
+"""What memory brings and costs on held-out streets: `python -m benchmarks.memory_forms [--json] [--save]`.
 
 Runs scocc_sample (one frame) and scocc_sample_2f with its two forms of memory, exact (features lifted again) and warped (maps
 moved), over drives at 4 frames per second, with the same OpenVINO settings and the frames in turn; prints scores, the share of
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from benchmarks.recording import print_result
+from benchmarks.recording import print_result, save_row
 from occ_perception.catalogue import entry
 from occ_perception.datasets.sample_world import make_street, render_frame, sensor_frame
 from occ_perception.datasets.sample_world.frame import WorldFrame
@@ -89,6 +89,7 @@ def main() -> int:
     parser.add_argument('--streets', type=int, default=6, help='held-out streets')
     parser.add_argument('--frames', type=int, default=10, help='frames of each, 0.25 s apart')
     parser.add_argument('--torch', metavar='NAME', action='append', default=[], help='also time this network in PyTorch')
+    parser.add_argument('--save', action='store_true', help='keep the figures in benchmarks/results/')
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         onnx = {form: Path(folder) / f'{form}.onnx' for form in MEMORY_FORMS}
@@ -98,6 +99,17 @@ def main() -> int:
     for name in arguments.torch:
         result[f'{name}, torch, geometry_and_network_ms'] = torch_times(name, 3)
     print_result(result, arguments.json)
+    if arguments.save:
+        command = f'python -m benchmarks.memory_forms --streets {arguments.streets} --frames {arguments.frames} --save'
+        command += ''.join(f' --torch {name}' for name in arguments.torch)
+        # the one-frame network comes right after the rendering, which costs it time: only its scores can be compared
+        save_row('memory_forms', 'scocc_sample', {name: result['one frame'][name] for name in ('miou', 'geometric_iou')}, command)
+        alike = {'exact_and_warped_label_alike': result['exact_and_warped_label_alike']}
+        for form in MEMORY_FORMS:
+            save_row('memory_forms', f'scocc_sample_2f, {form}', result[form] | alike, command)
+        for name in arguments.torch:
+            for form, value in result[f'{name}, torch, geometry_and_network_ms'].items():
+                save_row('memory_forms', f'{name}, {form}, torch', {'geometry_and_network_ms': value}, command)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Speed of the ray metrics on this machine: `python -m benchmarks.ray_metrics [--json] [--device cuda]`.
+"""Speed of the ray metrics on this machine: `python -m benchmarks.ray_metrics [--json] [--save] [--device cuda]`.
 
 One sample with the full ray set, 14040 rays from each of 8 origins, cast through a generated street (the truth) and the same street
 disturbed (the prediction), then counted as RayIoU and as RayPQ; the median of the runs, on one core. Beside it an empty grid, the
@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.recording import print_result
+from benchmarks.recording import print_result, save_row
 from occ_perception.datasets.sample_world import make_street, render_frame
 from occ_perception.geometry.voxel_grid import OCC3D_GRID
 from occ_perception.labels import FREE
@@ -71,6 +71,7 @@ def main() -> int:
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     parser.add_argument('--runs', type=int, default=5, help='timed calls of each')
     parser.add_argument('--device', help='also cast on this PyTorch device, for example cuda or cpu')
+    parser.add_argument('--save', action='store_true', help='keep the figures in benchmarks/results/')
     arguments = parser.parse_args()
     truth = render_frame(make_street(300_900, 4.0), 1.0).truth
     assert truth is not None
@@ -96,10 +97,14 @@ def main() -> int:
             lambda: ray_cast_torch.cast_rays(labels, ORIGINS_M, FREE, device=arguments.device), arguments.runs)
     visits = voxels_visited(true)
     result = {
-        'processor': processor(), 'rays': len(true.labels), 'origins': len(ORIGINS_M), 'voxels_visited': visits,
+        'rays': len(true.labels), 'origins': len(ORIGINS_M), 'voxels_visited': visits,
         'seconds_per_sample': round(sample, 4), 'seconds': {name: round(value, 4) for name, value in seconds.items()},
         'cast_truth_floor_seconds': round(floor_seconds(visits, arguments.runs), 4), 'cast_peak_mib': round(peak / 2 ** 20, 1)}
-    print_result(result, arguments.json)
+    print_result({'processor': processor(), **result}, arguments.json)
+    if arguments.save:
+        on_device = f' --device {arguments.device}' if arguments.device else ''
+        save_row('ray_metrics', 'one sample' + on_device.replace(' --device', ', also on'), result,
+                 'python -m benchmarks.ray_metrics --save' + on_device)
     return 0
 
 

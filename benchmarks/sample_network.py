@@ -1,4 +1,4 @@
-"""Speed of the shipped network on this machine: `python -m benchmarks.sample_network [--json]`.
+"""Speed of the shipped network on this machine: `python -m benchmarks.sample_network [--json] [--save]`.
 
 OpenVINO as the Predictor runs it, beside eager PyTorch float32 of the same weights where torch is installed; interleaved, after
 warm-up, median of the runs. Also the parts of a Predictor call, and the time that one generated frame takes.
@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
-from benchmarks.recording import print_result
+from benchmarks.recording import print_result, save_row
 from occ_perception.catalogue import entry
 from occ_perception.datasets.sample_world import make_street, render_frame, sensor_frame
 from occ_perception.engines.protocol import EngineUnavailable, PlacedFrame
@@ -63,6 +63,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     parser.add_argument('--runs', type=int, default=20, help='timed calls of each')
+    parser.add_argument('--save', action='store_true', help='keep the figures in benchmarks/results/')
     arguments = parser.parse_args()
     world = {'world_frame_all_cores': world_frame_ms(os.cpu_count() or 1)}
     frame = sensor_frame(render_frame(make_street(300_900, 4.0), 1.0))
@@ -90,11 +91,13 @@ def main() -> int:
         print(error, file=sys.stderr)
     medians = interleaved(calls, arguments.runs)
     result = {
-        'processor': processor(), 'cores': os.cpu_count(), 'engine': predictor.engine.description,
+        'engine': predictor.engine.description,
         'milliseconds': {**world, **medians},
         'stages_ms': {stage: round(statistics.median(values), 1) for stage, values in stages.items()},
         'speedup_over_eager_torch': round(medians['torch_f32'] / medians['openvino'], 2) if 'torch_f32' in medians else None}
-    print_result(result, arguments.json)
+    print_result({'processor': processor(), 'cores': os.cpu_count(), **result}, arguments.json)
+    if arguments.save:
+        save_row('sample_network', NETWORK, result, 'python -m benchmarks.sample_network --save')
     return 0
 
 

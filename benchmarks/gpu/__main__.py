@@ -3,7 +3,7 @@
 TensorRT in float32, float16 and int8, beside eager PyTorch (float32; channels last; float16 autocast) and `torch.compile` with CUDA
 graphs in float32 and float16: medians and 95th percentiles of calls taken in turn, agreement of the labels with float32 of
 PyTorch without TF32, GPU memory, and the least time that the arithmetic and the bytes can take. The history of every network is
-full. Weights are the shipped ones, or random ones with activations of unit scale.
+full. Weights are the shipped ones, or random ones, whose labels say little.
 
 A step (a network in one of these) that is done is left out unless --again, so the suite may be stopped at any time, killed, and
 called again until everything is done. It needs no network access. Where TensorRT is not installed the others run.
