@@ -170,6 +170,12 @@ def run_suite(steps: Sequence[Step], record: Record, worker: Measuring, budget_s
             record.keep(step, {'error': reply['error'], 'seconds': seconds})
             say(f'{label}: {reply["error"]}')
             continue
+        if 'skipped' in reply:
+            outcome.skipped[step] = reply['skipped']
+            if not record.done(step):
+                record.keep(step, reply)
+            say(f'{label}: {reply["skipped"]}')
+            continue
         outcome.measured.append(step)
         record.keep(step, {'columns': reply['columns'], 'seconds': seconds}, reply.get('about'))
         say(f'{label}: ' + ', '.join(f'{name} {figures["median_ms"]} ms' for name, figures in reply['columns'].items()))

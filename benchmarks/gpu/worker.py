@@ -28,7 +28,10 @@ class Worker:
         self._connection: Connection | None = None
 
     def measure(self, network: str, step: str, limit_s: float) -> dict[str, Any]:
-        """Figures of a step, or {'error': what went wrong}. Raises WorkerDied and OutOfTime; the next call starts a new process."""
+        """Figures of a step, {'error': what went wrong} or {'skipped': what is not there yet}.
+
+        Raises WorkerDied and OutOfTime; the next call starts a new process.
+        """
         if self._process is None:
             context = multiprocessing.get_context('spawn')
             self._connection, theirs = context.Pipe()
@@ -90,6 +93,7 @@ def _serve(connection: Connection, device: str, runs: int) -> None:
     import torch
 
     from benchmarks.gpu.columns import RowBench
+    from occ_perception.engines.protocol import EngineUnavailable
     bench: RowBench | None = None
     while True:
         try:
@@ -105,6 +109,8 @@ def _serve(connection: Connection, device: str, runs: int) -> None:
             connection.send(bench.measure(step))
         except torch.cuda.OutOfMemoryError as error:
             connection.send({'error': f'out of memory: {_first_line(error)}'})
+        except EngineUnavailable as missing:  # a file or a package that may be there another time
+            connection.send({'skipped': _first_line(missing)})
         except Exception as error:
             traceback.print_exc()
             connection.send({'error': f'{type(error).__name__}: {_first_line(error)}'})

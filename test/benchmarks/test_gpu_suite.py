@@ -48,6 +48,8 @@ class FakeWorker:
         failure = self.failures.get(asked)
         if isinstance(failure, BaseException):
             raise failure
+        if isinstance(failure, dict):
+            return failure
         if failure is not None:
             return {'error': failure}
         columns = {step: {'median_ms': 1.5, 'p95_ms': 2.0, 'fps': 666.7, 'runs': 3, 'labels_as_torch_f32': 1.0}}
@@ -187,6 +189,14 @@ def test_without_tensorrt_the_torch_columns_run_and_the_reason_is_kept(record, c
     assert record.state(Step('one', 'tensorrt_f32'))['skipped'] == 'the tensorrt package does not import'
     # where it is there, they are run
     assert {step.kind for step in run(record, FakeWorker(clock)).measured} == {'tensorrt'}
+
+
+def test_a_step_that_lacks_something_is_told_and_tried_another_time(record, clock):
+    lacking = Step('one', 'tensorrt_int8')
+    outcome = run(record, FakeWorker(clock, failures={lacking: {'skipped': 'one.int8.onnx is missing'}}))
+    assert outcome.skipped == {lacking: 'one.int8.onnx is missing'}
+    assert record.state(lacking)['skipped'] == 'one.int8.onnx is missing'
+    assert run(record, FakeWorker(clock)).measured == [lacking]
 
 
 def killed_midway(folder: str) -> None:
