@@ -1,11 +1,17 @@
-"""Private folder for built engines: keyed by content and hardware, written atomically, checked by hash on reading."""
+"""Private folder for built engines: keyed by content and hardware, written atomically, checked by hash on reading, locked."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import tempfile
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+LOCK_POLL_S = 0.2
 
 
 def cache_folder() -> Path:
@@ -46,3 +52,20 @@ def read_checked(path: Path) -> bytes | None:
     data = path.read_bytes()
     content = data[32:]
     return content if data[:32] == hashlib.sha256(content).digest() else None
+
+
+@contextlib.contextmanager
+def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold a lock file against other processes; it ends with the process, however that ends.
+
+    waiting: called again and again while another process holds it.
+    """
+    with path.open('w') as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                waiting()
+                time.sleep(LOCK_POLL_S)
+        yield

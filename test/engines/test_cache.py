@@ -1,8 +1,10 @@
 """Built engines come from a private folder and only whole."""
 
+import threading
+
 import pytest
 
-from occ_perception.engines.cache import cache_folder, cache_key, read_checked, write_checked
+from occ_perception.engines.cache import cache_folder, cache_key, locked, read_checked, write_checked
 
 
 def test_round_trip_and_damage(tmp_path):
@@ -27,3 +29,20 @@ def test_folder_is_private_and_an_open_one_refused(tmp_path, monkeypatch):
     (tmp_path / 'cache').chmod(0o777)
     with pytest.raises(ValueError, match='chmod 700'):
         cache_folder()
+
+
+def test_lock_waits_and_tells_so(tmp_path):
+    told = threading.Event()
+    order = []
+
+    def second():
+        with locked(tmp_path / 'x.lock', told.set):
+            order.append('second')
+
+    with locked(tmp_path / 'x.lock'):
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert told.wait(10)
+        order.append('first')
+    thread.join(10)
+    assert order == ['first', 'second']
