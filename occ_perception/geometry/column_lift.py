@@ -134,6 +134,21 @@ class LiftSpec:
         The order of operations is that of the published code, in float32, so that points close to a cell's border fall to
         the same side of it.
         """
+        u, v = self.pixels(network_from_source)
+        depths = self.depths.astype(np.float32)[:, None]
+        u, v = u[:, :, None, :] * depths, v[:, :, None, :] * depths
+        turn, place = self.pose(intrinsics, reference_from_camera)
+        axes = []
+        for axis in range(3):
+            a, b, c = (turn[:, axis, column, None, None] for column in range(3))
+            position = a * u + b * v
+            position += c * depths
+            position += place[:, axis, None, None]
+            axes.append(position)
+        return axes[0], axes[1], axes[2]
+
+    def pixels(self, network_from_source: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """u and v of the feature columns and rows, pixels of the source image, each (H, N or 1, W) float32; see points."""
         u, v = np.meshgrid(np.linspace(0, self.input_width - 1, self.feature_width, dtype=np.float32),
                            np.linspace(0, self.input_height - 1, self.feature_height, dtype=np.float32))
         u, v = u[:, None], v[:, None]
@@ -142,18 +157,12 @@ class LiftSpec:
             back = np.linalg.inv(post[:, :2, :2].astype(np.float64)).astype(np.float32)[..., None]
             u, v = u - post[:, 0, 2, None], v - post[:, 1, 2, None]
             u, v = back[:, 0, 0] * u + back[:, 0, 1] * v, back[:, 1, 0] * u + back[:, 1, 1] * v
-        depths = self.depths.astype(np.float32)[:, None]
-        u, v = u[:, :, None, :] * depths, v[:, :, None, :] * depths
+        return u, v
+
+    def pose(self, intrinsics: np.ndarray, reference_from_camera: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How a pixel times its depth is turned, (N, 3, 3), and moved, (N, 3), into the reference frame; float32; see points."""
         pose = np.asarray(reference_from_camera, np.float32)
-        turn = pose[:, :3, :3] @ np.linalg.inv(intrinsics).astype(np.float32)
-        axes = []
-        for axis in range(3):
-            a, b, c = (turn[:, axis, column, None, None] for column in range(3))
-            position = a * u + b * v
-            position += c * depths
-            position += pose[:, axis, 3, None, None]
-            axes.append(position)
-        return axes[0], axes[1], axes[2]
+        return pose[:, :3, :3] @ np.linalg.inv(intrinsics).astype(np.float32), pose[:, :3, 3]
 
 
 @dataclass(frozen=True)
@@ -203,17 +212,8 @@ def build_lift_tables(spec: LiftSpec, intrinsics: np.ndarray, reference_from_cam
     corner fall into its first cells. Raises LiftCapacityError when caps are given and too small, ValueError for matrices
     of wrong shape or with values that are not finite.
     """
-    intrinsics = np.asarray(intrinsics, np.float64)
-    reference_from_camera = np.asarray(reference_from_camera, np.float64)
+    intrinsics, reference_from_camera = checked_rig(intrinsics, reference_from_camera, network_from_source)
     cameras = len(intrinsics)
-    checked = [('intrinsics', intrinsics, (cameras, 3, 3)), ('reference_from_camera', reference_from_camera, (cameras, 4, 4))]
-    if network_from_source is not None:
-        checked.append(('network_from_source', np.asarray(network_from_source), (cameras, 3, 3)))
-    for name, matrices, shape in checked:
-        if matrices.shape != shape:
-            raise ValueError(f'{name} has shape {matrices.shape}, expected {shape}')
-        if not np.isfinite(matrices).all():
-            raise ValueError(f'{name} of camera {int(np.argwhere(~np.isfinite(matrices))[0, 0])} is not finite')
     cell = _cells(spec, spec.points(intrinsics, reference_from_camera, network_from_source))
     if valid is not None:
         cell.reshape(spec.feature_height, cameras, -1)[:, ~np.asarray(valid, bool)] = -1
@@ -228,6 +228,23 @@ def build_lift_tables(spec: LiftSpec, intrinsics: np.ndarray, reference_from_cam
     (sum_1, sum_2, sum_3), cells = counts.tables(spec, cameras, caps)
     slot = slot.reshape(spec.feature_height, cameras, spec.bins, spec.feature_width).transpose(1, 3, 2, 0)
     return LiftTables(np.ascontiguousarray(slot), sum_1, sum_2, sum_3, cells, caps.slots)
+
+
+def checked_rig(intrinsics: np.ndarray, reference_from_camera: np.ndarray,
+                network_from_source: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """The first two as float64. Raises ValueError for matrices of wrong shape or with values that are not finite."""
+    intrinsics = np.asarray(intrinsics, np.float64)
+    reference_from_camera = np.asarray(reference_from_camera, np.float64)
+    cameras = len(intrinsics)
+    checked = [('intrinsics', intrinsics, (cameras, 3, 3)), ('reference_from_camera', reference_from_camera, (cameras, 4, 4))]
+    if network_from_source is not None:
+        checked.append(('network_from_source', np.asarray(network_from_source), (cameras, 3, 3)))
+    for name, matrices, shape in checked:
+        if matrices.shape != shape:
+            raise ValueError(f'{name} has shape {matrices.shape}, expected {shape}')
+        if not np.isfinite(matrices).all():
+            raise ValueError(f'{name} of camera {int(np.argwhere(~np.isfinite(matrices))[0, 0])} is not finite')
+    return intrinsics, reference_from_camera
 
 
 def _round_up(value: int, step: int = 256) -> int:
