@@ -6,7 +6,6 @@ occ/points (PointCloud2 for RViz's Boxes style: rgb, label), occ/markers (instan
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +24,7 @@ from occ_msgs.msg import InstanceArray, LabelInfo, VoxelGrid
 from occ_perception.geometry.voxel_grid import VoxelGridSpec
 from occ_perception.labels import OCC3D
 from occ_perception.nodes import qos
-from occ_perception.nodes.conversions import byte_array, cloud_message, grid_spec_of, labels_of
+from occ_perception.nodes.conversions import cloud_message, fill, grid_spec_of, labels_of, records_message
 from occ_perception.nodes.health import OK, STEADY, Health
 from occ_perception.nodes.markers import deletions, instance_markers
 from occ_perception.nodes.parameters import Parameter, declare
@@ -120,18 +119,17 @@ class ViewsNode(Node):
         fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1) for i, name in enumerate('xyz')]
         fields += [PointField(name='rgb', offset=12, datatype=PointField.FLOAT32, count=1),
                    PointField(name='label', offset=16, datatype=PointField.UINT32, count=1)]
-        return PointCloud2(header=message.header, height=1, width=len(centers), fields=fields, point_step=20,
-                           row_step=20 * len(centers), data=byte_array(records), is_dense=True)
+        return records_message(records, fields, message.header)
 
     def _grid(self, grid: tuple[VoxelGrid, np.ndarray, VoxelGridSpec]) -> OccupancyGrid:
         message, labels, spec = grid
         cells = occupancy_grid(labels, spec, *self._band())
-        data = array('b')
-        data.frombytes(cells.data.cast('B'))
         x, y, _ = spec.origin_m
         info = MapMetaData(map_load_time=message.header.stamp, resolution=float(spec.resolution_m), width=cells.shape[1],
                            height=cells.shape[0], origin=Pose(position=Point(x=x, y=y)))
-        return OccupancyGrid(header=message.header, info=info, data=data)
+        out = OccupancyGrid(header=message.header, info=info)
+        fill(out.data, cells)
+        return out
 
     def _obstacles(self, grid: tuple[VoxelGrid, np.ndarray, VoxelGridSpec]) -> PointCloud2:
         return cloud_message(obstacle_points(grid[1], grid[2], *self._band()), 'xyz', grid[0].header)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from occ_perception.catalogue import ImagePreprocessing
 from occ_perception.runtime.intake.image import fit
@@ -46,6 +47,20 @@ def test_bottom_rows_are_kept_and_flat_images_are_padded_on_top():
 @pytest.mark.parametrize('width', [1280, 1600, 1920, 1437])
 def test_any_source_width_gives_network_size(width):
     assert fit(np.zeros((width * 9 // 16, width, 3), np.uint8), INTRINSICS, ImagePreprocessing())[0].shape == (256, 704, 3)
+
+
+@pytest.mark.parametrize(('height', 'width', 'preprocessing'), [
+    (900, 1600, ImagePreprocessing()), (900, 1600, SAMPLE), (450, 800, SAMPLE), (1080, 1920, ImagePreprocessing()),
+    (1080, 1440, ImagePreprocessing()), (886, 1920, ImagePreprocessing()), (900, 1600, ImagePreprocessing(512, 1408)),
+    (300, 400, ImagePreprocessing(200, 800)), (808, 1437, SAMPLE), (720, 1280, ImagePreprocessing(resample='bilinear')),
+    (200, 800, SAMPLE)])
+def test_rows_that_are_cut_off_are_not_resized_and_the_others_keep_their_pixels(height, width, preprocessing):
+    image = np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    size = preprocessing.input_width, height * preprocessing.input_width // width
+    resample = {'bicubic': Image.Resampling.BICUBIC, 'bilinear': Image.Resampling.BILINEAR}[preprocessing.resample]
+    whole = Image.fromarray(image).resize(size, resample)
+    expected = whole.crop((0, size[1] - preprocessing.input_height, *size))
+    np.testing.assert_array_equal(fit(image, INTRINSICS, preprocessing)[0], np.asarray(expected))
 
 
 @pytest.mark.parametrize('image', [np.zeros((10, 10), np.uint8), np.zeros((10, 10, 3)), np.zeros((0, 10, 3), np.uint8)])

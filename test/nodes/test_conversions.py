@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from array import array
+
 import numpy as np
 import pytest
 from fake_predictor import FakePredictor
@@ -8,6 +10,7 @@ from occ_msgs.msg import VoxelGrid
 from occ_perception.geometry.voxel_grid import OCC3D_GRID
 from occ_perception.labels import OCC3D
 from occ_perception.nodes.conversions import (
+    SWEEP_FIELDS,
     camera_info_message,
     cloud_message,
     grid_spec_of,
@@ -89,6 +92,19 @@ def test_images_clouds_and_calibration_round_trip() -> None:
     np.testing.assert_array_equal(sweep_points(cloud), points)
     with pytest.raises(ValueError, match='expected'):
         sweep_points(cloud_message(points, 'abcde', head))
+
+
+def test_a_received_sweep_is_a_view_of_its_message() -> None:
+    points = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32)
+    cloud = cloud_message(points, SWEEP_FIELDS, header(STAMP, 'base_link'))
+    received = sweep_points(cloud)
+    cloud.data[:4] = array('B', np.float32(9).tobytes())
+    assert received[0, 0] == 9
+
+
+def test_fields_take_arrays_that_are_not_contiguous() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (6, 8, 4), np.uint8)[:, :, :3]
+    assert image_message(image, header(STAMP, 'c')).data.tobytes() == image.tobytes()
 
 
 def test_instances_and_timings() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from PIL import Image
 
 from occ_perception.catalogue import ImagePreprocessing
 
+FILTER_REACH = 2
+"""Pixels on either side that the widest filter looks at (bicubic), of the coarser of source and result."""
 _RESAMPLE = {'bicubic': Image.Resampling.BICUBIC, 'bilinear': Image.Resampling.BILINEAR}
 
 
@@ -23,10 +27,29 @@ def fit(image: np.ndarray, intrinsics: np.ndarray, preprocessing: ImagePreproces
     network_height, network_width = preprocessing.input_height, preprocessing.input_width
     if (height, width) == (network_height, network_width):
         return image, np.array(intrinsics, np.float64)
-    resized_height = height * network_width // width
+    resized_height = resized_rows(height, width, preprocessing)
     top = resized_height - network_height
-    resized = Image.fromarray(image).resize((network_width, resized_height), _RESAMPLE[preprocessing.resample])
-    fitted = np.asarray(resized.crop((0, top, network_width, resized_height)))
+    unseen, unseen_resized = _unseen_rows(height, resized_height, top)
+    resized = Image.fromarray(image[unseen:]).resize((network_width, resized_height - unseen_resized),
+                                                     _RESAMPLE[preprocessing.resample])
+    fitted = np.asarray(resized.crop((0, top - unseen_resized, network_width, resized_height - unseen_resized)))
     transform = np.diag([network_width / width, resized_height / height, 1.0])
     transform[1, 2] = -top
     return fitted, transform @ np.asarray(intrinsics, np.float64)
+
+
+def resized_rows(height: int, width: int, preprocessing: ImagePreprocessing) -> int:
+    """Height of a picture of that size once it is as wide as the network's input, before rows are cut off."""
+    return height * preprocessing.input_width // width
+
+
+def _unseen_rows(height: int, resized_height: int, top: int) -> tuple[int, int]:
+    """How many top rows need not be resized, in the picture and in the result, when rows above `top` of the result are cut off.
+
+    Only whole periods of the two heights are left out, so that the filter keeps its phase and every kept pixel its value.
+    """
+    divisor = math.gcd(height, resized_height)
+    period, resized_period = height // divisor, resized_height // divisor
+    reach = math.ceil(FILTER_REACH * max(1.0, resized_height / height))
+    periods = max(0, top - reach) // resized_period
+    return periods * period, periods * resized_period

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from occ_perception.geometry.transforms import apply, inverse, matrix, quaternion_from_rotation
+from occ_perception.geometry.transforms import inverse, quaternion_from_rotation
 
 DATATYPES = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 8: 'f8'}
 """sensor_msgs/PointField datatype -> numpy type."""
@@ -74,38 +74,53 @@ def to_ego(points: np.ndarray, ego_from_sensor: np.ndarray, fixed_from_ego_first
     (see time_span) and at the reference; between the two the vehicle is taken to move evenly. reference_s: the reference's
     time in seconds relative to the cloud's stamp. Time lag = reference minus the point's own time.
     """
-    first_s, last_s = time_span(points)
-    fraction = (points[:, 4] - first_s) / max(last_s - first_s, 1e-9)
+    columns = np.ascontiguousarray(points.T)
+    first_s, last_s = columns[4].min(), columns[4].max()
+    fraction = (columns[4] - first_s) / max(last_s - first_s, np.float32(1e-9))
     first = inverse(fixed_from_ego_reference) @ fixed_from_ego_first
     last = inverse(fixed_from_ego_reference) @ fixed_from_ego_last
-    out = points.copy()
-    out[:, :3] = _move_evenly(apply(ego_from_sensor, points[:, :3]), fraction, first, last)
-    out[:, 4] = reference_s - points[:, 4]
+    _move_evenly(columns[:3], fraction, ego_from_sensor, first, last)
+    np.subtract(np.float32(reference_s), columns[4], out=columns[4])
+    return np.ascontiguousarray(columns.T)
+
+
+def move_to_reference(points: np.ndarray, fixed_from_ego: np.ndarray, fixed_from_ego_reference: np.ndarray, lag_s: float,
+                      out: np.ndarray | None = None) -> np.ndarray:
+    """An earlier sweep in the ego frame of its own time moved to the reference's; its time lags grow by lag_s.
+
+    out: (M, 5) float32 to write to, in place of a new array.
+    """
+    out = np.empty_like(points) if out is None else out
+    reference_from_ego = (inverse(fixed_from_ego_reference) @ fixed_from_ego).astype(points.dtype)
+    np.add(points[:, :3] @ reference_from_ego[:3, :3].T, reference_from_ego[:3, 3], out=out[:, :3])
+    out[:, 3] = points[:, 3]
+    np.add(points[:, 4], np.float32(lag_s), out=out[:, 4])
     return out
 
 
-def move_to_reference(points: np.ndarray, fixed_from_ego: np.ndarray, fixed_from_ego_reference: np.ndarray,
-                      lag_s: float) -> np.ndarray:
-    """An earlier sweep in the ego frame of its own time moved to the reference's; its time lags grow by lag_s."""
-    out = points.copy()
-    out[:, :3] = apply(inverse(fixed_from_ego_reference) @ fixed_from_ego, points[:, :3])
-    out[:, 4] += np.float32(lag_s)
-    return out
+def _move_evenly(points: np.ndarray, fraction: np.ndarray, mount: np.ndarray, first: np.ndarray, last: np.ndarray) -> None:
+    """Bring (3, M) points into the ego frame by mount (4, 4), then move them by the transform at each one's fraction (M,) of the
+    way from first to last (4, 4); in place.
 
-
-def _move_evenly(points: np.ndarray, fraction: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """(M, 3) points moved by the transform at each one's fraction (M,) of the way from first to last (4, 4)."""
+    Rodrigues' formula sorted by what does not depend on the point: turning by theta about the unit axis a is
+    a a^T + cos(theta) (I - a a^T) + sin(theta) [a]x, so one matrix product gives the three parts of every point.
+    """
     turn = first[:3, :3].T @ last[:3, :3]
     x, y, z, w = quaternion_from_rotation(turn)
     sine = float(np.sqrt(x * x + y * y + z * z))
-    angle = 2 * np.arctan2(sine, w)
-    axis = (np.array([x, y, z]) / sine if sine > 1e-9 else np.array([0.0, 0.0, 1.0])).astype(points.dtype)
-    theta = (fraction * np.float32(angle))[:, None].astype(points.dtype)
-    # Rodrigues: each point turned about the common axis by its own angle, then by the first pose.
-    turned = (points * np.cos(theta) + np.cross(axis, points) * np.sin(theta)
-              + axis * (points @ axis)[:, None] * (1 - np.cos(theta)))
+    axis = np.array([x, y, z]) / sine if sine > 1e-9 else np.array([0.0, 0.0, 1.0])
+    along = np.outer(axis, axis)
+    cross = np.array([[0.0, -axis[2], axis[1]], [axis[2], 0.0, -axis[0]], [-axis[1], axis[0], 0.0]])
+    parts = np.vstack([first[:3, :3] @ part @ mount[:3] for part in (along, np.eye(3) - along, cross)]).astype(points.dtype)
+    moved = parts[:, :3] @ points + parts[:, 3:]
+    theta = fraction * np.float32(2 * np.arctan2(sine, w))
+    moved[3:6] *= np.cos(theta)
+    moved[6:] *= np.sin(theta)
     shift = (last[:3, 3] - first[:3, 3]).astype(points.dtype)
-    return apply(matrix(first[:3, :3], first[:3, 3]), turned) + fraction[:, None].astype(points.dtype) * shift
+    for axis_number, out in enumerate(points):
+        np.multiply(fraction, shift[axis_number], out=out)
+        out += moved[axis_number::3].sum(axis=0)
+        out += np.float32(first[axis_number, 3])
 
 
 class SweepHistory:
@@ -124,8 +139,15 @@ class SweepHistory:
         if self._sweeps and self._sweeps[-1][0] - stamp_ns > self.jump_back_ns:
             self._sweeps.clear()
         self._sweeps = [sweep for sweep in self._sweeps if stamp_ns - self.window_ns <= sweep[0] < stamp_ns]
-        parts = [points] + [move_to_reference(old, pose, fixed_from_ego, (stamp_ns - old_ns) * 1e-9)
-                            for old_ns, old, pose in reversed(self._sweeps)]
+        earlier = self._sweeps[::-1]
         if self.window_ns:
             self._sweeps.append((stamp_ns, points, fixed_from_ego))
-        return np.concatenate(parts) if len(parts) > 1 else points
+        if not earlier:
+            return points
+        out = np.empty((len(points) + sum(len(old) for _, old, _ in earlier), 5), np.float32)
+        out[:len(points)] = points
+        end = len(points)
+        for old_ns, old, pose in earlier:
+            begin, end = end, end + len(old)
+            move_to_reference(old, pose, fixed_from_ego, (stamp_ns - old_ns) * 1e-9, out[begin:end])
+        return out
