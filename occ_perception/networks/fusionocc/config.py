@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from occ_perception.geometry.voxel_grid import VoxelGridSpec
+from occ_perception.geometry.voxelise import VoxelSpec
 from occ_perception.networks.flashocc.config import SwinConfig
+
+FINE_VOXELS = VoxelSpec((-40.0, -40.0, -1.0), (40.0, 40.0, 5.4), (0.05, 0.05, 0.05), points_per_voxel=None, axes='xyz')
+"""Voxels of 5 cm over the grid of Occ3D-nuScenes: all points count, in the order of the axes x, y, z."""
 
 
 @dataclass(frozen=True)
 class LidarConfig:
     """The sparse LiDAR branch.
 
-    columns: of a point (x, y, z, intensity, ring). grid: its fine voxels; the last stage's are the network's. widths: channels of
+    columns: of a point (x, y, z, intensity, ring). voxels: in which points are averaged; those of the
+    last stage are the network's. widths: channels of
     each stage, every one but the last followed by a halving of the grid. blocks: convolutions per stage, the halving one
     included. channels: what comes out.
     """
 
     columns: int = 5
-    grid: VoxelGridSpec = VoxelGridSpec((-40.0, -40.0, -1.0), 0.05, (1600, 1600, 128))
+    voxels: VoxelSpec = FINE_VOXELS
     widths: tuple[int, ...] = (16, 32, 48, 64)
     blocks: tuple[int, ...] = (3, 3, 3, 2)
     channels: int = 32
@@ -27,8 +31,18 @@ class LidarConfig:
         if len(self.widths) != len(self.blocks):
             raise ValueError(f'LiDAR stages do not match: widths {self.widths}, blocks {self.blocks}')
         step = 1 << len(self.widths) - 1
-        if any(cells % step for cells in self.grid.shape):
-            raise ValueError(f'LiDAR grid {self.grid.shape} cannot be halved {len(self.widths) - 1} times: give multiples of {step}')
+        if any(cells % step for cells in self.voxels.shape):
+            raise ValueError(f'{self.voxels.shape} LiDAR voxels cannot be halved {len(self.widths) - 1} times: the branch takes '
+                             f'multiples of {step}')
+
+    @property
+    def cells(self) -> tuple[int, int, int]:
+        """Cells of the last stage along x, y, z."""
+        x, y, z = (cells >> len(self.widths) - 1 for cells in self.voxels.shape)
+        return x, y, z
+
+
+_SWIN_B, _LIDAR = SwinConfig(), LidarConfig()
 
 
 @dataclass(frozen=True)
@@ -42,14 +56,14 @@ class FusionOccConfig:
     head's first layer.
     """
 
-    backbone: SwinConfig = SwinConfig()
+    backbone: SwinConfig = _SWIN_B
     neck_channels: int = 256
     fusion_channels: int = 128
     segment_channels: int = 16
     context_channels: int = 16
     segments: int = 18
     past_frames: int = 1
-    lidar: LidarConfig = LidarConfig()
+    lidar: LidarConfig = _LIDAR
     sweep_ages_s: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)
     volume_widths: tuple[int, ...] = (64, 128, 256)
     volume_blocks: tuple[int, ...] = (1, 2, 3)
@@ -73,5 +87,6 @@ CONFIGS = {'fusionocc-swinb-512x1408-mask': _FUSION, 'fusionocc-swinb-512x1408':
 """One network, trained with and without the camera mask in its loss."""
 
 PUBLISHED = {'fusionocc-swinb-512x1408-mask': 56.62, 'fusionocc-swinb-512x1408': 35.94}
-"""mIoU in percent on Occ3D-nuScenes val: README.md of github.com/ShuoZhang-code/FusionOcc at 83ded38. Its column "Mask" has them the
-other way round; scores of other networks say that 56.62 was trained and scored with the camera mask, 35.94 without."""
+"""mIoU in percent on Occ3D-nuScenes val, README.md of github.com/ShuoZhang-code/FusionOcc at 83ded38. Its column "Mask" has them
+the other way round, which is not settled: the gap between other networks' scores suggests that 56.62 was trained and scored with
+the camera mask, 35.94 without."""
