@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from occ_perception.catalogue import entry
+
+if TYPE_CHECKING:
+    from occ_perception.engines.comparison import Comparison
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +36,16 @@ def run(arguments: argparse.Namespace) -> int:
         default = row.lift.default_caps(len(row.cameras))
         caps = LiftCaps(arguments.lift_slots or default.slots, tuple(arguments.lift_rows or default.rows), default.widths)
     out = arguments.out or Path(f'{row.name}.onnx')
-    agreement = export_onnx(row.name, arguments.weights, out, caps, arguments.memory)
-    checked = ', '.join(f'{runtime} {share:.4%}' for runtime, share in agreement.items()) or 'no runtime installed to compare with'
-    print(f'{out}: {out.stat().st_size / 1e6:.1f} MB; same labels as torch: {checked}')
+    for file in export_onnx(row.name, arguments.weights, out, caps, arguments.memory):
+        print(f'{file.path}: {file.megabytes:.1f} MB, {file.nodes} nodes; beside torch: {_beside_torch(file.compared)}')
     return 0
+
+
+def _beside_torch(compared: Mapping[str, Comparison]) -> str:
+    """One runtime after the other, in words."""
+    told = []
+    for runtime, comparison in compared.items():
+        labels = [] if comparison.labels is None else [f'{comparison.labels:.4%} of the labels equal']
+        errors = [f'{name} differ by {error:.1e} of their size' for name, error in comparison.errors.items()]
+        told.append(f'{runtime} ' + ', '.join(labels + errors))
+    return '; '.join(told) or 'no runtime installed to compare with'

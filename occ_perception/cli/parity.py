@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='engines to compare: openvino (f32, bf16, int8), onnxruntime (f32, int8), tensorrt (f32, f16, int8); '
                              'without a precision every one of the backend (default: all that can run here)')
     parser.add_argument('--threshold', type=float, default=THRESHOLD,
-                        help='least share of equal labels, 0 to 1 of observed voxels, all frames together; engines below it are refused')
+                        help='least share of equal labels, 0 to 1, among the observed voxels of all frames; less is refused')
     source = parser.add_argument_group('frames', 'From streets generated on the spot, unless one of these is given.')
     source.add_argument('--data', type=Path, metavar='ROOT', help='data set: nuScenes with Occ3D labels, or of `occ world`')
     source.add_argument('--split', default='val', help='of ROOT: train, val, test, all')

@@ -1,10 +1,12 @@
-"""Inputs that an exported graph is traced and checked with."""
+"""Inputs, and weights, that an exported graph is traced and checked with."""
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from occ_perception.catalogue import NetworkEntry
 from occ_perception.engines.graph_engine import BEFORE, CAMERAS, MATCHED, PAST, PAST_MAPS, PREPARED, STEREO, SWEEPS, WARPS
@@ -13,19 +15,23 @@ from occ_perception.geometry.camera_vector import camera_vectors, plane_sweeps, 
 from occ_perception.geometry.column_lift import LiftCaps, LiftTables, build_lift_tables
 from occ_perception.geometry.map_warp import map_warp
 from occ_perception.geometry.transforms import matrix
+from occ_perception.networks.flashocc.network import FlashOcc, FrameFeatures
 from occ_perception.networks.parts.lift_splat import LiftTensors
 
 
 def example_inputs(row: NetworkEntry, caps: LiftCaps, seed: int = 0) -> tuple[np.ndarray, LiftTables]:
     """Smooth random images (N, H, W, 3) uint8 and the lift tables of a ring of level cameras 1.5 m above the ground."""
+    return example_images(row, seed), build_lift_tables(row.lift, *example_rig(row), caps)
+
+
+def example_images(row: NetworkEntry, seed: int = 0) -> np.ndarray:
+    """Smooth random images (N, H, W, 3) uint8."""
     lift, count = row.lift, len(row.cameras)
     random = np.random.default_rng(seed)
     height, width = lift.input_height, lift.input_width
     coarse = torch.from_numpy(random.normal(0, 1, (count, 3, 8, 22))).float()
     smooth = nn.functional.interpolate(coarse, size=(height, width), mode='bicubic')
-    images = (128 + 50 * smooth).clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
-    intrinsics, poses = example_rig(row)
-    return images, build_lift_tables(lift, intrinsics, poses, caps)
+    return (128 + 50 * smooth).clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def example_rig(row: NetworkEntry) -> tuple[np.ndarray, np.ndarray]:
@@ -38,38 +44,116 @@ def example_rig(row: NetworkEntry) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([intrinsics] * count), np.stack(poses)
 
 
-def example_feeds(row: NetworkEntry, caps: LiftCaps, graph: ExportedGraph) -> dict[str, np.ndarray]:
-    """Inputs of an exported graph: example images, and a past that came from other images, half a metre behind each frame."""
-    images, _ = example_inputs(row, caps)
-    intrinsics, poses = example_rig(row)
-    source, post = published_source(intrinsics, row.lift.input_height, row.lift.input_width)
-    moved = np.stack([np.eye(4) - 0.5 * age * np.eye(4, k=3) for age in range(row.frames)])
-    moved[:, 1:3, 3] = 0
-    placed = [build_lift_tables(row.lift, source, pose @ poses, caps, network_from_source=post) for pose in moved]
-    every = PAST in graph.inputs or (MATCHED in graph.inputs and PAST_MAPS not in graph.inputs)
-    feeds: dict[str, np.ndarray] = {'images': images}
-    for name in LiftTables.NAMES:
-        feeds[name] = np.stack([getattr(each, name) for each in placed]) if every else getattr(placed[0], name)
-    vectors = camera_vectors(source, post, poses)
-    feeds[CAMERAS] = np.stack([vectors] * row.frames) if every else vectors
-    if graph.inputs == ['images'] or not {PAST, PAST_MAPS, PREPARED, STEREO} & set(graph.inputs):
-        return {name: feeds[name] for name in graph.inputs}
-    with torch.inference_mode():
-        present, past = (graph.network.frame_features(torch.from_numpy(example_inputs(row, caps, seed)[0])[None])
-                         for seed in (0, 1))
-        costs = None
-        if present.stereo is not None and past.stereo is not None:
-            sweeps = plane_sweeps(source, post, np.linalg.inv(poses) @ np.linalg.inv(moved[1]) @ poses)
-            feeds |= {STEREO: present.stereo[0].numpy(), BEFORE: past.stereo[0].numpy(), SWEEPS: sweeps}
-            costs = graph.network.img_view_transformer.matched(present.stereo[0], past.stereo[0], torch.from_numpy(sweeps))
-            feeds[MATCHED] = np.stack([costs.numpy()] * row.frames) if every else costs.numpy()
-        prepared = np.stack([present.prepared[0].numpy(), *[past.prepared[0].numpy()] * (row.frames - 1)])
-        feeds[PREPARED] = prepared if every else prepared[0]
-        feeds[PAST] = prepared[1:]
-        if PAST_MAPS in graph.inputs:
-            aware = torch.from_numpy(vectors)[None] if CAMERAS in graph.inputs else None
-            own, _ = graph.network.frame_map(past.prepared, LiftTensors.stack(placed[:1]), aware,
-                                             None if costs is None else costs[None])
-            feeds[PAST_MAPS] = np.concatenate([own.numpy()] * (row.frames - 1))
-            feeds[WARPS] = np.stack([map_warp(np.linalg.inv(pose), row.grid) for pose in moved[1:]])
-    return {name: feeds[name] for name in graph.inputs}
+class ExampleDrive:
+    """Inputs of the exported graphs of one network: example images, and a past that came from other images, half a metre behind
+    each frame. What graphs share is computed once, in torch."""
+
+    def __init__(self, network: FlashOcc, row: NetworkEntry, caps: LiftCaps) -> None:
+        self.network, self.row, self.caps = network, row, caps
+        intrinsics, self._poses = example_rig(row)
+        self._source, self._post = published_source(intrinsics, row.lift.input_height, row.lift.input_width)
+        self._moved = np.stack([np.eye(4) - 0.5 * age * np.eye(4, k=3) for age in range(row.frames)])
+        self._moved[:, 1:3, 3] = 0
+        self._vectors = camera_vectors(self._source, self._post, self._poses)
+
+    def feeds(self, graph: ExportedGraph) -> dict[str, np.ndarray]:
+        """Every input of a graph by name."""
+        stacked = PAST in graph.inputs or (MATCHED in graph.inputs and PAST_MAPS not in graph.inputs)
+        return {name: self._feed(name, stacked) for name in graph.inputs}
+
+    def _feed(self, name: str, stacked: bool) -> np.ndarray:
+        """stacked: with an axis of frames, for what every frame has."""
+        past = self.row.frames - 1
+        if name in LiftTables.NAMES:
+            of_frames = [getattr(tables, name) for tables in (self._placed if stacked else self._placed[:1])]
+            return np.stack(of_frames) if stacked else of_frames[0]
+        if name == CAMERAS:
+            return np.stack([self._vectors] * (past + 1)) if stacked else self._vectors
+        if name == PREPARED:
+            own, other = (features.prepared[0].numpy() for features in self._features)
+            return np.stack([own, *[other] * past]) if stacked else own
+        if name == MATCHED:
+            return np.stack([self._costs.numpy()] * (past + 1)) if stacked else self._costs.numpy()
+        if name in (STEREO, BEFORE):
+            features = self._features[name == BEFORE].stereo
+            assert features is not None
+            return features[0].numpy()
+        return {'images': lambda: example_images(self.row), SWEEPS: lambda: self._sweeps,
+                PAST: lambda: np.stack([self._features[1].prepared[0].numpy()] * past),
+                PAST_MAPS: lambda: np.stack([self._past_map.numpy()] * past),
+                WARPS: lambda: np.stack([map_warp(np.linalg.inv(pose), self.row.grid) for pose in self._moved[1:]])}[name]()
+
+    @cached_property
+    def _placed(self) -> list[LiftTables]:
+        return [build_lift_tables(self.row.lift, self._source, pose @ self._poses, self.caps, network_from_source=self._post)
+                for pose in self._moved]
+
+    @cached_property
+    def _features(self) -> tuple[FrameFeatures, FrameFeatures]:
+        """Of the present images and of the other ones."""
+        with torch.inference_mode():
+            present, other = (self.network.frame_features(torch.from_numpy(example_images(self.row, seed))[None])
+                              for seed in (0, 1))
+        return present._replace(image=present.image[:0]), other._replace(image=other.image[:0])  # lets go of what nobody reads
+
+    @cached_property
+    def _sweeps(self) -> np.ndarray:
+        return plane_sweeps(self._source, self._post, np.linalg.inv(self._poses) @ np.linalg.inv(self._moved[1]) @ self._poses)
+
+    @cached_property
+    def _costs(self) -> Tensor:
+        present, other = (features.stereo for features in self._features)
+        assert present is not None and other is not None
+        with torch.inference_mode():
+            return self.network.img_view_transformer.matched(present[0], other[0], torch.from_numpy(self._sweeps))
+
+    @cached_property
+    def _past_map(self) -> Tensor:
+        config = self.network.config
+        with torch.inference_mode():
+            return self.network.frame_map(
+                self._features[1].prepared, LiftTensors.stack(self._placed[:1]),
+                torch.from_numpy(self._vectors)[None] if config.depth != 'plain' else None,
+                self._costs[None] if config.depth == 'stereo' else None)[0][0]
+
+    def enliven(self, seed: int = 0) -> None:
+        """Give the network seeded random weights under which activations have unit scale at every depth.
+
+        Labels then depend on what is seen, as they do in a trained network, and comparisons of backends mean something: freshly
+        initialised layers let their input die away. Norms take the statistics of the example's first pass through them.
+        """
+        torch.manual_seed(seed)
+        hooks, settled = [], set()
+
+        @torch.no_grad()
+        def settle(norm: nn.modules.batchnorm._BatchNorm, inputs: tuple[Tensor, ...]) -> None:
+            if norm in settled:
+                return
+            settled.add(norm)
+            assert norm.running_mean is not None and norm.running_var is not None
+            axes = [axis for axis in range(inputs[0].dim()) if axis != 1]
+            norm.running_mean.copy_(inputs[0].mean(axes))
+            # a pooled sample or two may be nearly the same: that would amplify rounding
+            norm.running_var.copy_(inputs[0].var(axes, correction=0).clamp(min=0.1))
+
+        for module in self.network.modules():
+            if isinstance(module, nn.Conv2d | nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight)
+            elif isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=module.in_features ** -0.5)
+            elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+                nn.init.normal_(module.bias, std=0.2)
+                hooks.append(module.register_forward_pre_hook(settle))
+        last = self.network.occ_head.predicter[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.normal_(last.weight, std=0.5)
+        first = self._placed[:1]
+        costs = self._costs[None] if self.network.config.depth == 'stereo' else None
+        aware = torch.from_numpy(self._vectors)[None] if self.network.config.depth != 'plain' else None
+        with torch.inference_mode():
+            own = self.network.frame_map(self._features[0].prepared, LiftTensors.stack(first), aware, costs)[0]
+            self.network.decide([own] * self.row.frames)
+        for hook in hooks:
+            hook.remove()
+        for name in ('_features', '_costs', '_past_map'):  # the norms in front of them may have been settled on the way
+            self.__dict__.pop(name, None)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,17 @@ from torch import Tensor
 
 from occ_perception.catalogue import NetworkEntry, entry
 from occ_perception.checkpoints import load_weights
-from occ_perception.engines.example_inputs import example_feeds
-from occ_perception.engines.graph_engine import stage_files
-from occ_perception.engines.graphs import EncodeGraph, ExportedGraph, FuseGraph, MatchGraph, WholeGraph
+from occ_perception.engines.comparison import (
+    LARGEST_ERROR,
+    MINIMUM_AGREEMENT,
+    Comparison,
+    compare,
+    torch_outputs,
+    with_scores,
+    without_scores,
+)
+from occ_perception.engines.example_inputs import ExampleDrive
+from occ_perception.engines.graphs import ExportedGraph, graphs_of
 from occ_perception.engines.protocol import EXACT
 from occ_perception.engines.select import find_weights
 from occ_perception.geometry.column_lift import LiftCaps
@@ -29,26 +38,36 @@ from occ_perception.networks.build import build_network
 from occ_perception.networks.flashocc.network import FlashOcc
 
 OPSET = 18
-MINIMUM_AGREEMENT = 0.9999
-"""Share of voxels whose label must be the same in torch and in every runtime that the file is checked with."""
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """One written file: its nodes, its size [MB], how every runtime compares with torch, the time all that took [s]."""
+
+    path: Path
+    nodes: int
+    megabytes: float
+    compared: dict[str, Comparison]
+    seconds: float
+
+    @property
+    def good(self) -> bool:
+        """Whether every runtime gives what torch gives."""
+        return all(comparison.good for comparison in self.compared.values())
 
 
 def export_onnx(name: str, weights: str | Path | None, path: str | Path, caps: LiftCaps | None = None,
-                memory: str = EXACT) -> dict[str, float]:
+                memory: str = EXACT) -> list[ExportedFile]:
     """Write a network of the catalogue to `path` and check it.
 
     weights: a checkpoint, None for the shipped one. caps: sizes of the lift tables, None for the default of the network. memory:
-    how past frames enter, for networks that look at some.
-    Inputs of the graph: images (N, H, W, 3) uint8 RGB at network size, the tables of LiftTables by name (of networks with exact
-    memory with an axis of frames in front, the present one first), cameras (1 or frames, N, 27) for depth nets that take them, and
-    past (P, N, C, h, w), or past_maps (P, C, Y, X) with warps (P, 2, 3). Outputs: labels (nx, ny, nz) uint8, the maps of
-    instance centres, and what to remember: prepared (N, C, h, w), or map (C, Y, X). Reversal of the channels and normalisation
-    are inside. metadata_props say what the file was made from.
-    Kernels whose values float16 holds exactly are stored so: such a file is half as large and computes the same.
+    how past frames enter, for networks that look at some. Inputs and outputs of the files: docs/onnx.md.
+    Reversal of the channels, normalisation and the choice of the likeliest class are inside. metadata_props say what the file was
+    made from. Kernels whose values float16 holds exactly are stored so: such a file is half as large and computes the same.
     A stereo network becomes three files, `path` and the two of stage_files: images to features, features of two frames to matching
     costs, all frames to labels.
-    Returns the share of equal labels per runtime; raises ValueError when one is below MINIMUM_AGREEMENT (nothing is then
-    written).
+    Returns what was written, the file that gives labels last; raises ValueError when a runtime gives other labels than torch
+    (MINIMUM_AGREEMENT) or other numbers (LARGEST_ERROR): nothing is then written.
     """
     source = find_weights(entry(name), weights, ('.safetensors', '.pth'))
     row, manifest = entry_of_weights(entry(name), source), read_manifest(source)
@@ -58,7 +77,7 @@ def export_onnx(name: str, weights: str | Path | None, path: str | Path, caps: L
 
 
 def export_network(network: FlashOcc, row: NetworkEntry, path: str | Path, caps: LiftCaps | None = None,
-                   weights_sha256: str = '', memory: str = EXACT, manifest: Manifest | None = None) -> dict[str, float]:
+                   weights_sha256: str = '', memory: str = EXACT, manifest: Manifest | None = None) -> list[ExportedFile]:
     """The same for a network in eval mode that holds its weights already; manifest: of imported ones."""
     caps = caps or row.lift.default_caps(len(row.cameras))
     about = {
@@ -67,72 +86,41 @@ def export_network(network: FlashOcc, row: NetworkEntry, path: str | Path, caps:
         'lift_caps': json.dumps(asdict(caps))}
     if manifest is not None:
         about[FIELD] = manifest.to_json()
-    path = Path(path)
-    if network.config.depth != 'stereo':
-        graphs: dict[Path, ExportedGraph] = {path: WholeGraph(network, caps.slots, memory)}
-    else:
-        encode, match = stage_files(path)
-        graphs = {encode: EncodeGraph(network, caps.slots), match: MatchGraph(network, caps.slots),
-                  path: FuseGraph(network, caps.slots, memory)}
+    drive = ExampleDrive(network, row, caps)
+    graphs = graphs_of(network, Path(path), caps.slots, memory)
     unfinished = {file: file.with_suffix('.part.onnx') for file in graphs}
+    written = []
     try:
         for file, graph in graphs.items():
-            agreement = _export_graph(graph, row, unfinished[file], caps, about)
+            done = export_graph(graph, unfinished[file], drive, about)
+            if not done.good:
+                raise ValueError(f'the exported {row.name} gives {", ".join(graph.outputs)} unlike torch: {done.compared}, '
+                                 f'expected {MINIMUM_AGREEMENT} of the labels equal and errors of at most {LARGEST_ERROR}')
+            written.append(replace(done, path=file))
         for file, part in unfinished.items():
             part.replace(file)
     finally:
         for part in unfinished.values():
             part.unlink(missing_ok=True)
-    return agreement
+    return written
 
 
-def _export_graph(graph: ExportedGraph, row: NetworkEntry, path: Path, caps: LiftCaps,
-                  about: Mapping[str, str]) -> dict[str, float]:
-    """Write one graph and check its first output; returns the agreement per runtime."""
-    feeds = example_feeds(row, caps, graph)
+def export_graph(graph: ExportedGraph, path: Path, drive: ExampleDrive, about: Mapping[str, str]) -> ExportedFile:
+    """Write one graph, with `about` as its metadata_props, and compare it, whatever comes out; see export_onnx."""
+    began = time.monotonic()
+    feeds = drive.feeds(graph)
     model = _trace(graph, [torch.from_numpy(feeds[name]) for name in graph.inputs])
     for key, value in about.items():
         model.metadata_props.add(key=key, value=value)
     _narrow_constants(model)
-    onnx.checker.check_model(model, full_check=True)
+    names = with_scores(model)
     onnx.save(model, path)
-    agreement = compare_with_torch(graph, path, feeds)
-    poor = {runtime: share for runtime, share in agreement.items() if share < MINIMUM_AGREEMENT}
-    if poor:
-        raise ValueError(f'the exported {row.name} gives {graph.outputs[0]} unlike torch: {poor}, '
-                         f'expected {MINIMUM_AGREEMENT} equal')
-    return agreement
-
-
-def compare_with_torch(graph: ExportedGraph, path: Path, feeds: dict[str, np.ndarray]) -> dict[str, float]:
-    """Share of the first output that equals torch's, for ONNX Runtime and OpenVINO in float32 as far as they are installed.
-
-    Labels must be the same; real numbers within 0.1 % of the output's root mean square.
-    """
-    with torch.inference_mode():
-        outputs = graph(*(torch.from_numpy(feeds[name]) for name in graph.inputs))
-    expected = (outputs if isinstance(outputs, torch.Tensor) else outputs[0]).numpy()
-    slack = 1e-3 * float(np.sqrt(np.mean(np.square(expected)))) if expected.dtype == np.float32 else 0.0
-    agreement = {}
-    for runtime, run in (('onnxruntime', _run_onnxruntime), ('openvino', _run_openvino)):
-        try:
-            found = run(path, feeds, graph.outputs[0])
-        except ModuleNotFoundError:
-            continue
-        agreement[runtime] = float((np.abs(found.astype(np.float32) - expected.astype(np.float32)) <= slack).mean())
-    return agreement
-
-
-def _run_onnxruntime(path: Path, feeds: dict[str, np.ndarray], output: str) -> np.ndarray:
-    import onnxruntime
-
-    return onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider']).run([output], feeds)[0]
-
-
-def _run_openvino(path: Path, feeds: dict[str, np.ndarray], output: str) -> np.ndarray:
-    import openvino
-
-    return openvino.compile_model(path, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})(feeds)[output]
+    compared = compare(path, feeds, *torch_outputs(graph, feeds), names)
+    if names:
+        without_scores(model, names)
+        onnx.save(model, path)
+    onnx.checker.check_model(path, full_check=True)
+    return ExportedFile(path, len(model.graph.node), path.stat().st_size / 1e6, compared, time.monotonic() - began)
 
 
 def _trace(graph: ExportedGraph, inputs: Sequence[Tensor]) -> onnx.ModelProto:

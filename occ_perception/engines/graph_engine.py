@@ -8,7 +8,16 @@ from typing import Protocol
 
 import numpy as np
 
-from occ_perception.engines.protocol import EXACT, WARPED, CenterArrays, EngineUnavailable, FrameMemory, Inference, PlacedFrame
+from occ_perception.engines.protocol import (
+    EXACT,
+    WARPED,
+    CenterArrays,
+    Engine,
+    EngineUnavailable,
+    FrameMemory,
+    Inference,
+    PlacedFrame,
+)
 from occ_perception.geometry.column_lift import LiftTables
 
 PAST, PREPARED, PAST_MAPS, MAP, WARPS, CAMERAS = 'past', 'prepared', 'past_maps', 'map', 'warps', 'cameras'
@@ -114,6 +123,14 @@ class StereoGraphEngine:
                 outputs = self._fuse.run(feeds)
         decided = _inference(outputs)
         return Inference(decided.labels, decided.centers, FrameMemory(present.prepared, present.stereo, first, outputs.get(MAP)))
+
+
+def engine_of(sessions: Sequence[Session], memory: str = EXACT) -> Engine:
+    """The engine of an exported network: of the one session with it, or of a stereo network's three (encode, match, fuse)."""
+    if len(sessions) == 1:
+        return GraphEngine(sessions[0], memory)
+    encode, match, fuse = sessions
+    return StereoGraphEngine(encode, match, fuse, memory)
 
 
 def _geometry(frames: Sequence[PlacedFrame], stacked: bool, camera_aware: bool) -> dict[str, np.ndarray]:

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
 from torch import Tensor, nn
 
-from occ_perception.engines.graph_engine import BEFORE, CAMERAS, MAP, MATCHED, PAST, PAST_MAPS, PREPARED, STEREO, SWEEPS, WARPS
+from occ_perception.engines.graph_engine import (
+    BEFORE,
+    CAMERAS,
+    MAP,
+    MATCHED,
+    PAST,
+    PAST_MAPS,
+    PREPARED,
+    STEREO,
+    SWEEPS,
+    WARPS,
+    stage_files,
+)
 from occ_perception.engines.protocol import EXACT, WARPED
 from occ_perception.geometry.column_lift import LiftTables
 from occ_perception.networks.flashocc.network import FlashOcc
@@ -26,11 +42,14 @@ class ExportedGraph(nn.Module):
         self.geometry = [*LiftTables.NAMES] + ([CAMERAS] if config.depth != 'plain' else [])
         self.decided = ['labels'] + (list(CenterMaps._fields) if config.centers else [])
 
+    def named(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Inputs by name. TensorRT takes bytes only at the border: whatever is uint8 is cast first, and labels last."""
+        return {name: tensor.float() if tensor.dtype == torch.uint8 else tensor
+                for name, tensor in zip(self.inputs, inputs, strict=True)}
+
     def map_of(self, prepared: Tensor, given: dict[str, Tensor], age: int | None, matched: Tensor | None = None) -> Tensor:
         """Map of one frame; age picks its row of stacked geometry, None where there is one frame only."""
         own = {name: given[name] if age is None else given[name][age] for name in self.geometry}
-        # TensorRT takes bytes only at the border: whatever is uint8 is cast first, and labels last
-        own['slot'] = own['slot'].float()
         cameras = own.pop(CAMERAS, None)
         tables = LiftTensors(slots=self.slots, **{name: table[None] for name, table in own.items()})
         return self.network.frame_map(prepared[None], tables, None if cameras is None else cameras[None],
@@ -40,6 +59,14 @@ class ExportedGraph(nn.Module):
         """Labels as bytes, and the maps of instance centres."""
         labels, centers = self.network.decide(maps)
         return labels[0].byte(), *(() if centers is None else (x[0] for x in centers))
+
+
+def graphs_of(network: FlashOcc, path: Path, slots: int, memory: str = EXACT) -> dict[Path, ExportedGraph]:
+    """The files that a network becomes, the one that gives labels last; three with stereo, else one."""
+    if network.config.depth != 'stereo':
+        return {path: WholeGraph(network, slots, memory)}
+    encode, match = stage_files(path)
+    return {encode: EncodeGraph(network, slots), match: MatchGraph(network, slots), path: FuseGraph(network, slots, memory)}
 
 
 class WholeGraph(ExportedGraph):
@@ -52,10 +79,10 @@ class WholeGraph(ExportedGraph):
         self.inputs = ['images', *self.geometry, *([PAST] if self.exact else [PAST_MAPS, WARPS] if self.warped else [])]
         self.outputs = [*self.decided, *([PREPARED] if self.exact else [MAP] if self.warped else [])]
 
-    def forward(self, images: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-        given = dict(zip(self.inputs[1:], others, strict=True))
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        given = self.named(inputs)
         past = range(self.network.config.past_frames)
-        features = self.network.frame_features(images.float()[None]).prepared[0]
+        features = self.network.frame_features(given['images'][None]).prepared[0]
         maps = [self.map_of(features, given, 0 if self.exact else None)]
         if self.exact:
             maps += [self.map_of(given[PAST][age], given, age + 1) for age in past]
@@ -97,7 +124,7 @@ class FuseGraph(ExportedGraph):
         self.outputs = [*self.decided, *([] if self.exact else [MAP])]
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        given = dict(zip(self.inputs, inputs, strict=True))
+        given = self.named(inputs)
         past = range(self.network.config.past_frames)
         if self.exact:
             return self.decide([self.map_of(given[PREPARED][age], given, age, given[MATCHED][age]) for age in range(len(past) + 1)])

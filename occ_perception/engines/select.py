@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from importlib import resources
 from pathlib import Path
 
 from occ_perception.catalogue import NetworkEntry
-from occ_perception.engines.graph_engine import GraphEngine, Session, StereoGraphEngine
+from occ_perception.engines.graph_engine import engine_of
 from occ_perception.engines.precision import chosen_precision, existing_files
 from occ_perception.engines.protocol import EXACT, Engine, EngineUnavailable
+from occ_perception.engines.sessions import session_opener
 
 BACKENDS = ('auto', 'openvino', 'onnxruntime', 'tensorrt', 'torch')
 RANDOM_WEIGHTS = 'random'
@@ -66,21 +65,8 @@ def open_engine(entry: NetworkEntry, backend: str = 'auto', weights: str | Path 
     if str(weights) == RANDOM_WEIGHTS:
         raise ValueError(f'weights={RANDOM_WEIGHTS!r} needs the torch backend, not {backend!r}')
     files = existing_files(find_weights(entry, weights, ('.onnx',)), entry, precision)
-    open_session: Callable[[Path], Session]
-    if backend == 'tensorrt':
-        from occ_perception.engines.tensorrt_engine import TensorRtSession
-        open_session = TensorRtSession
-    elif backend == 'onnxruntime':
-        from occ_perception.engines.onnxruntime_session import OnnxRuntimeSession
-        open_session = partial(OnnxRuntimeSession, threads=threads, precision=precision)
-    else:
-        from occ_perception.engines.openvino_engine import OpenVinoSession
-        open_session = partial(OpenVinoSession, threads=threads, precision=precision)
-    sessions = [open_session(file) for file in files]
-    if len(sessions) == 1:
-        return GraphEngine(sessions[0], memory)
-    encode, match, fuse = sessions
-    return StereoGraphEngine(encode, match, fuse, memory)
+    open_session = session_opener(backend, precision, threads)
+    return engine_of([open_session(file) for file in files], memory)
 
 
 def chosen_backend(entry: NetworkEntry, backend: str, weights: str | Path | None) -> str:

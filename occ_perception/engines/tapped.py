@@ -29,7 +29,7 @@ class Tap:
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """See Session.run."""
         self.feeds, self.outputs = feeds, self._session.run(feeds)
-        return self.outputs
+        return {name: array.copy() for name, array in self.outputs.items()}  # the caller may write to what it gets
 
 
 class TappedGraph:

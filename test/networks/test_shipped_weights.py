@@ -32,8 +32,7 @@ def test_exporting_again_gives_the_shipped_onnx(name, tmp_path):
     pytest.importorskip('onnxscript')
     from occ_perception.engines.export import export_onnx
 
-    agreement = export_onnx(name, None, tmp_path / 'again.onnx')
-    assert min(agreement.values()) >= 0.9999
+    assert all(file.good for file in export_onnx(name, None, tmp_path / 'again.onnx'))
     rendered = render_frame(make_street(200_950, 2.0), 1.0, sweep=False, truth=False)
     frame = sensor_frame(rendered)
     shipped = Predictor(name, 'openvino').predict(frame).labels

@@ -1,0 +1,90 @@
+"""Every network exported at full size and held against torch: `python -m benchmarks.exports [NAME ...]`.
+
+Writes each file of a network (with history: of both forms of memory), compares it with torch in ONNX Runtime and OpenVINO in
+float32, has TensorRT-RTX parse and build it, and keeps the figures in benchmarks/results/export.json, a row per file. Files that
+have a row are left out unless --again. Weights are random, with activations of unit scale at every depth. A file of 17 frames
+takes some ten minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.recording import load_rows, print_result, save_row
+from occ_perception.catalogue import NETWORKS, entry
+from occ_perception.engines.example_inputs import ExampleDrive
+from occ_perception.engines.export import export_graph
+from occ_perception.engines.graphs import EncodeGraph, ExportedGraph, MatchGraph, graphs_of
+from occ_perception.engines.protocol import MEMORY_FORMS, EngineUnavailable
+from occ_perception.engines.tensorrt_rtx import build_with_tensorrt_rtx
+from occ_perception.networks.build import build_network
+from occ_perception.networks.flashocc.network import FlashOcc
+
+BENCHMARK = 'export'
+
+
+def keyed_graphs(network: FlashOcc, name: str, slots: int) -> dict[str, ExportedGraph]:
+    """All files of a network by the key of their row."""
+    keyed: dict[str, ExportedGraph] = {}
+    for memory in MEMORY_FORMS if network.config.past_frames else MEMORY_FORMS[:1]:
+        for graph in graphs_of(network, Path(name), slots, memory).values():
+            part = {EncodeGraph: 'encode', MatchGraph: 'match'}.get(type(graph), memory if network.config.past_frames else 'whole')
+            keyed.setdefault(f'{name} {part}', graph)
+    return keyed
+
+
+def measure(graph: ExportedGraph, drive: ExampleDrive) -> dict:
+    """All figures of one file. errors: relative root-mean-square differences; scores: what labels are the largest of."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = export_graph(graph, Path(folder) / 'exported.onnx', drive, {'network': drive.row.name})
+        figures = {'good': file.good, 'megabytes': round(file.megabytes, 1), 'nodes': file.nodes, 'seconds': round(file.seconds, 1)}
+        for runtime, comparison in file.compared.items():
+            figures[runtime] = {'labels_as_torch': comparison.labels,
+                                'errors': {name: float(f'{error:.2e}') for name, error in comparison.errors.items()}}
+        try:
+            figures['tensorrt_rtx'] = asdict(build_with_tensorrt_rtx(file.path))
+        except EngineUnavailable as missing:
+            figures['tensorrt_rtx'] = f'not run: {missing}'
+        except ValueError as refusal:
+            figures['tensorrt_rtx'] = str(refusal)
+    figures['peak_gb'] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 1)
+    return figures
+
+
+def main() -> int:
+    """Measure what has no row yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('name', nargs='*', choices=[*NETWORKS, []], metavar='NAME', help='networks of the catalogue; default: all')
+    parser.add_argument('--again', action='store_true', help='also files that have a row')
+    parser.add_argument('--only', metavar='PART', help='only these files: whole, encode, match, exact or warped')
+    parser.add_argument('--json', action='store_true', help='print one JSON object per file')
+    arguments = parser.parse_args()
+    bad = 0
+    for name in arguments.name or NETWORKS:
+        row = entry(name)
+        caps = row.lift.default_caps(len(row.cameras))
+        network = build_network(name).eval()
+        graphs = keyed_graphs(network, name, caps.slots)
+        done = {} if arguments.again else load_rows(BENCHMARK)
+        wanted = [key for key in graphs if key not in done and arguments.only in (None, key.split()[1])]
+        if not wanted:
+            continue
+        drive = ExampleDrive(network, row, caps)
+        drive.enliven()
+        for key in wanted:
+            began = time.monotonic()
+            figures = measure(graphs[key], drive)
+            bad += not figures['good']
+            save_row(BENCHMARK, key, figures, f'python -m benchmarks.exports {name}')
+            print_result({'file': key, **figures, 'all_seconds': round(time.monotonic() - began, 1)}, arguments.json)
+    return int(bad > 0)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
