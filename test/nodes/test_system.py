@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_bag import write_bag
@@ -66,23 +67,42 @@ def test_replay_is_told_to_every_node_once() -> None:
     assert specs['cameras']['network'] == 'flashocc-r50-M0'
 
 
-@pytest.mark.parametrize('network', ['scocc_sample', *system.LAUNCHED.values()])
-def test_parameter_file_equals_what_is_started(network: str) -> None:
-    """As it is for scocc_sample, for another network with the two values changed that its head names."""
+def parameters_of(file: str) -> dict[str, dict[str, Any]]:
+    """Parameters by node of a file in config/, nested names joined by dots."""
     yaml = pytest.importorskip('yaml')
-    text = (ROOT / 'config' / 'nuscenes.yaml').read_text()
-    assert text.count('network: scocc_sample') == 2
-    assert text.count('max_rate: 5.0') == 1
-    read = yaml.safe_load(text.replace('scocc_sample', network).replace('max_rate: 5.0', f'max_rate: {NETWORKS[network].rate_hz}'))
 
-    def flat(values: dict, prefix: str = '') -> dict:
-        out = {}
+    def flat(values: dict, prefix: str = '') -> dict[str, Any]:
+        out: dict[str, Any] = {}
         for key, value in values.items():
             out |= flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {f'{prefix}{key}': value}
         return out
 
-    started = {spec.name: spec.parameters for spec in system.nodes(network, system.sources_of(None))}
-    assert {name: flat(block['ros__parameters']) for name, block in read.items()} == started
+    read = yaml.safe_load((ROOT / 'config' / f'{file}.yaml').read_text())
+    return {node: flat(block['ros__parameters']) for node, block in read.items()}
+
+
+@pytest.mark.parametrize(('family', 'network'), [(None, 'scocc_sample'), *system.LAUNCHED.items()])
+def test_parameter_files_equal_what_is_started(family: str | None, network: str) -> None:
+    """The rig's file alone, and with the one of each family behind it."""
+    given = parameters_of('nuscenes')
+    for node, changed in parameters_of(family).items() if family else ():
+        given[node] |= changed
+    assert given == {spec.name: spec.parameters for spec in system.nodes(network, system.sources_of(None))}
+
+
+def test_the_later_parameter_file_counts() -> None:
+    """Asked of the real parser: a node started as the files' heads say."""
+    rclpy = pytest.importorskip('rclpy', reason='needs the ROS environment (make setup)')
+    context = rclpy.context.Context()
+    files = [ROOT / 'config' / f'{name}.yaml' for name in ('nuscenes', 'flashocc')]
+    rclpy.init(args=['--ros-args', *(word for file in files for word in ('--params-file', str(file)))], context=context)
+    try:
+        node = rclpy.create_node('occupancy', context=context, automatically_declare_parameters_from_overrides=True)
+        assert node.get_parameter('network').value == system.LAUNCHED['flashocc']
+        assert node.get_parameter('CAM_BACK.offset').value == -0.011
+        node.destroy_node()
+    finally:
+        rclpy.shutdown(context=context)
 
 
 def test_every_network_belongs_to_one_launch_file() -> None:
