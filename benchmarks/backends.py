@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.full_history import full_memory, network_of
 from benchmarks.recording import print_result
-from benchmarks.sample_network import interleaved
+from benchmarks.timing import interleaved
 from occ_perception.catalogue import NETWORKS, NetworkEntry, entry
 from occ_perception.engines.example_inputs import example_inputs
 from occ_perception.engines.export import export_network

@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 
 from benchmarks.recording import print_result, save_row
+from benchmarks.timing import interleaved
 from occ_perception.catalogue import entry
 from occ_perception.datasets.sample_world import make_street, render_frame, sensor_frame
 from occ_perception.engines.protocol import EngineUnavailable, PlacedFrame
@@ -27,18 +28,6 @@ from occ_perception.runtime.intake.image import fit
 from occ_perception.runtime.predictor import Predictor
 
 NETWORK = 'scocc_sample'
-
-
-def interleaved(calls: dict[str, Callable[[], object]], runs: int) -> dict[str, float]:
-    """Median milliseconds of each call; the calls take turns."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for run in range(runs + 2):
-        for name, call in calls.items():
-            began = time.perf_counter()
-            call()
-            if run >= 2:
-                times[name].append(1e3 * (time.perf_counter() - began))
-    return {name: round(statistics.median(values), 1) for name, values in times.items()}
 
 
 def _render(process: int, frames: int) -> float:

@@ -27,8 +27,8 @@ from occ_perception.nodes.health import OK, STEADY, WARN, Health, TimeFlow, publ
 from occ_perception.nodes.parameters import Parameter, declare
 from occ_perception.nodes.running import run_node
 from occ_perception.runtime.intake.calibration import CalibrationError, intrinsics_of, rotation_is_sound
-from occ_perception.runtime.intake.decode import DecodeError, decode_compressed, decode_raw
-from occ_perception.runtime.intake.image import fit
+from occ_perception.runtime.intake.decode import DecodeError, decode_compressed, decode_raw, decode_reduced
+from occ_perception.runtime.intake.image import fit, resized_rows
 
 SILENCE_S = 5.0
 
@@ -37,6 +37,7 @@ PARAMETERS = (
               changeable=True),
     Parameter('cameras', ['CAM_FRONT'], 'names of the cameras, as the network knows them'),
     Parameter('decode_threads', 2, 'threads that decode and resize', low=1, high=32),
+    Parameter('reduced_decoding', False, 'decode JPEGs at the smallest scale that holds the network size: cheaper, other pixels'),
     Parameter('rectified', True, 'pictures are undistorted and rectified (P of CameraInfo counts); false: K counts'),
 )
 
@@ -75,6 +76,7 @@ class CamerasNode(Node):
         values = declare(self, PARAMETERS, self._changed)
         self._preprocessing = NETWORKS[values['network']].preprocessing
         self._rectified: bool = values['rectified']
+        self._reduced: bool = values['reduced_decoding']
         self._pool = ThreadPoolExecutor(values['decode_threads'], thread_name_prefix='decode')
         self._health = Health(self, self._describe, clock)
         self._cameras = [self._subscribe(name) for name in values['cameras']]
@@ -147,18 +149,24 @@ class CamerasNode(Node):
               preprocessing: Any) -> tuple[np.ndarray, np.ndarray]:
         """Decode and fit one picture; raises DecodeError, which is counted here."""
         try:
-            if isinstance(message, CompressedImage):
-                image = decode_compressed(message.data, camera.image_topic)
-            else:
+            if isinstance(message, Image):
                 image = decode_raw(message.data, message.height, message.width, message.step, message.encoding, camera.image_topic)
-            if image.shape[:2] != size:
-                raise DecodeError(f'{camera.image_topic}: picture is {image.shape[1]}x{image.shape[0]}, '
+                whole = image.shape[:2]
+            elif self._reduced:
+                least = resized_rows(*size, preprocessing), preprocessing.input_width
+                image, whole = decode_reduced(message.data, camera.image_topic, least)
+            else:
+                image = decode_compressed(message.data, camera.image_topic)
+                whole = image.shape[:2]
+            if whole != size:
+                raise DecodeError(f'{camera.image_topic}: picture is {whole[1]}x{whole[0]}, '
                                   f'but {camera.info_topic} describes {size[1]}x{size[0]}')
         except DecodeError as error:
             self._health.problem(camera.name, 'decode_error', str(error))
             raise
         self._health.count(camera.name, 'decoded')
-        return fit(image, intrinsics, preprocessing)
+        reduction = np.diag([image.shape[1] / size[1], image.shape[0] / size[0], 1.0])
+        return fit(image, reduction @ intrinsics, preprocessing)
 
     def _publish(self, camera: _Camera, frame: CameraFrame, done: Future) -> None:
         if done.cancelled() or done.exception() is not None or not self.context.ok():

@@ -8,7 +8,7 @@ import simplejpeg
 from PIL import Image
 
 from occ_perception.runtime.intake.calibration import CalibrationError, intrinsics_of, rotation_is_sound
-from occ_perception.runtime.intake.decode import DecodeError, decode_compressed, decode_raw
+from occ_perception.runtime.intake.decode import DecodeError, decode_compressed, decode_raw, decode_reduced
 
 
 def picture(height: int = 24, width: int = 32) -> np.ndarray:
@@ -34,6 +34,25 @@ def test_jpeg_is_rgb_and_close() -> None:
 def test_grey_jpeg_becomes_three_channels() -> None:
     data = simplejpeg.encode_jpeg(picture()[..., :1].copy(), colorspace='GRAY')
     assert decode_compressed(data, '/cam').shape == (24, 32, 3)
+
+
+@pytest.mark.parametrize(('least', 'size'), [((99, 176), (113, 200)), ((112, 200), (113, 200)), ((113, 201), (141, 250)),
+                                             ((225, 400), (225, 400)), ((450, 800), (225, 400)), ((50, 800), (225, 400))])
+def test_a_jpeg_is_decoded_no_larger_than_needed(least: tuple[int, int], size: tuple[int, int]) -> None:
+    image = picture(225, 400)
+    data = simplejpeg.encode_jpeg(image, quality=95, colorspace='RGB', colorsubsampling='444')
+    found, whole = decode_reduced(data, '/cam', least)
+    assert (found.shape, whole) == ((*size, 3), (225, 400))
+    shrunk = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BOX))
+    assert np.abs(found.astype(int) - shrunk)[4:-4, 4:-4].max() < 8
+
+
+def test_reduced_decoding_takes_png_whole_and_refuses_broken_files() -> None:
+    image, whole = decode_reduced(png(picture()), '/cam', (5, 5))
+    assert image.shape[:2] == whole == (24, 32)
+    for data in (b'', simplejpeg.encode_jpeg(picture(240, 320), colorspace='RGB')[:2000]):
+        with pytest.raises(DecodeError, match='/cam'):
+            decode_reduced(data, '/cam', (100, 100))
 
 
 def test_png_is_exact() -> None:

@@ -10,24 +10,28 @@ import subprocess
 import sys
 import threading
 import time
+from array import array
 from pathlib import Path
 
 import numpy as np
 import pytest
+import simplejpeg
 from fake_predictor import FakePredictor
 from live import Ear, child, environment, node_code, ros, running, until
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter as RosParameter
-from sensor_msgs.msg import Image, PointCloud2
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from small_bag import write_bag
 
 from occ_msgs.msg import VoxelGrid
 from occ_msgs.srv import ResetMemory, SwitchNetwork
+from occ_perception.catalogue import entry
 from occ_perception.nodes import system
 from occ_perception.nodes.cameras import CamerasNode
 from occ_perception.nodes.lidar import LidarNode
 from occ_perception.nodes.parameters import ParameterError
 from occ_perception.nodes.running import Spinner
+from occ_perception.runtime.intake.decode import DecodeError
 
 
 def serve(path: Path, make=lambda *_: FakePredictor(), during=None, **replay):
@@ -201,6 +205,24 @@ def test_bad_parameter_at_the_start_is_named() -> None:
             CamerasNode(context=context, parameter_overrides=[RosParameter('decode_threads', value=0)])
         with pytest.raises(ParameterError, match='parameter rectified must be a bool'):
             CamerasNode(context=context, parameter_overrides=[RosParameter('rectified', value='yes')])
+
+
+def test_reduced_decoding_keeps_the_geometry_of_whole_pictures() -> None:
+    ramp = np.repeat(np.linspace(0, 255, 1600).astype(np.uint8)[None, :, None], 900, 0).repeat(3, 2)
+    picture = CompressedImage(format='jpeg', data=array('B', simplejpeg.encode_jpeg(ramp, 95)))
+    intrinsics = np.array([[1200.0, 0, 800], [0, 1200, 450], [0, 0, 1]])
+    made = []
+    with ros() as context:
+        for reduced in (False, True):
+            node = CamerasNode(context=context, parameter_overrides=[RosParameter('reduced_decoding', value=reduced)])
+            made.append(node._make(node._cameras[0], picture, intrinsics, (900, 1600), entry('scocc-r50').preprocessing))
+            with pytest.raises(DecodeError, match=r'1600x900.*describes 800x450'):
+                node._make(node._cameras[0], picture, intrinsics, (450, 800), entry('scocc-r50').preprocessing)
+            node.destroy_node()
+    (whole, k), (small, reduced_k) = made
+    np.testing.assert_allclose(reduced_k, k)
+    assert whole.shape == small.shape == (256, 704, 3)
+    assert 0 < np.abs(whole.astype(int) - small).max() < 6
 
 
 def occ_up(*arguments: str) -> subprocess.CompletedProcess:

@@ -38,6 +38,25 @@ def decode_compressed(data: bytes | bytearray | memoryview, topic: str) -> np.nd
     raise DecodeError(f'{topic}: neither JPEG nor PNG: the first bytes are {bytes(view[:4]).hex(" ")}')
 
 
+def decode_reduced(data: bytes | bytearray | memoryview, topic: str, least: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
+    """A picture as decode_compressed gives it, but no larger than is needed, and the (height, width) that the file has.
+
+    least: (height, width). A JPEG is decoded at the smallest of libjpeg-turbo's scales (eighths) that is no smaller than that:
+    less work, and pixels that differ a little from those of a whole picture made small. A PNG comes whole. Raises DecodeError.
+    """
+    view = memoryview(data).cast('B')
+    if bytes(view[:2]) != JPEG_MAGIC:
+        image = decode_compressed(data, topic)
+        return image, image.shape[:2]
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(view)
+        min_height, min_width = least if least[0] < height and least[1] < width else (0, 0)
+        image = simplejpeg.decode_jpeg(view, colorspace='RGB', min_height=min_height, min_width=min_width)
+    except ValueError as error:
+        raise DecodeError(f'{topic}: broken JPEG of {len(view)} bytes: {error}') from error
+    return image, (height, width)
+
+
 CHANNELS = {'rgb8': 3, 'bgr8': 3, '8UC3': 3, 'rgba8': 4, 'bgra8': 4, '8UC4': 4, 'mono8': 1, '8UC1': 1,
             'yuv422': 2, 'uyvy': 2, 'yuv422_yuy2': 2, 'yuyv': 2}
 """Raw encodings that are read -> bytes a pixel. 8UC3 and 8UC4 are blue first, as OpenCV has them."""

@@ -92,7 +92,7 @@ def move_to_reference(points: np.ndarray, fixed_from_ego: np.ndarray, fixed_from
     """
     out = np.empty_like(points) if out is None else out
     reference_from_ego = (inverse(fixed_from_ego_reference) @ fixed_from_ego).astype(points.dtype)
-    np.add(points[:, :3] @ reference_from_ego[:3, :3].T, reference_from_ego[:3, 3], out=out[:, :3])
+    np.add(np.einsum('mj,ij->mi', points[:, :3], reference_from_ego[:3, :3]), reference_from_ego[:3, 3], out=out[:, :3])
     out[:, 3] = points[:, 3]
     np.add(points[:, 4], np.float32(lag_s), out=out[:, 4])
     return out
@@ -112,7 +112,7 @@ def _move_evenly(points: np.ndarray, fraction: np.ndarray, mount: np.ndarray, fi
     along = np.outer(axis, axis)
     cross = np.array([[0.0, -axis[2], axis[1]], [axis[2], 0.0, -axis[0]], [-axis[1], axis[0], 0.0]])
     parts = np.vstack([first[:3, :3] @ part @ mount[:3] for part in (along, np.eye(3) - along, cross)]).astype(points.dtype)
-    moved = parts[:, :3] @ points + parts[:, 3:]
+    moved = np.einsum('ij,jm->im', parts[:, :3], points) + parts[:, 3:]  # a BLAS product would wait for its threads on busy cores
     theta = fraction * np.float32(2 * np.arctan2(sine, w))
     moved[3:6] *= np.cos(theta)
     moved[6:] *= np.sin(theta)
