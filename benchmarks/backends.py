@@ -58,7 +58,7 @@ def matrix_speed() -> float:
 def measure(row: NetworkEntry, runs: int) -> dict:
     """All figures of one network."""
     network = network_of(row)
-    images, _ = example_inputs(row, row.lift.default_caps(len(row.cameras)))
+    images, _ = example_inputs(row, row.frustum.default_caps(len(row.cameras)))
     engines: dict[str, Engine] = {'torch_f32': TorchEngine(copy.deepcopy(network), channels_last=False),
                                   'torch_f32_channels_last': TorchEngine(copy.deepcopy(network))}
     with tempfile.TemporaryDirectory() as folder:

@@ -68,7 +68,7 @@ def main() -> int:
     bad = 0
     for name in arguments.name or NETWORKS:
         row = entry(name)
-        caps = row.lift.default_caps(len(row.cameras))
+        caps = row.frustum.default_caps(len(row.cameras))
         network = build_network(name).eval()
         graphs = keyed_graphs(network, name, caps.slots)
         done = {} if arguments.again else load_rows(BENCHMARK)

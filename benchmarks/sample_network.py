@@ -70,7 +70,8 @@ def main() -> int:
     fitted = [fit(camera.image, camera.intrinsics, row.preprocessing) for camera in cameras]
     images = np.stack([image for image, _ in fitted])
     mounts = np.stack([camera.ego_from_camera for camera in cameras])
-    tables = build_lift_tables(row.lift, np.stack([k for _, k in fitted]), mounts, row.lift.default_caps(len(cameras))).arrays()
+    lift, intrinsics = row.frustum, np.stack([k for _, k in fitted])
+    tables = build_lift_tables(lift, intrinsics, mounts, lift.default_caps(len(cameras))).arrays()
     frames = [PlacedFrame(None, tables)]
     calls['openvino'] = lambda: predictor.engine.infer(images, frames)
     try:

@@ -46,8 +46,51 @@ class HistorySpec:
     stereo: bool = False
 
     def __post_init__(self) -> None:
-        if list(self.offsets_s) != sorted(set(self.offsets_s)) or any(age <= 0 for age in self.offsets_s):
-            raise ValueError(f'ages of past frames must grow and be positive: {self.offsets_s}')
+        _check_ages('frames', self.offsets_s)
+
+
+EGO, LIDAR = 'ego', 'lidar'
+"""Frames in which a network's grid may lie."""
+NEVER, AT_START, EACH = 'never', 'at_start', 'each'
+"""When the present sweep stands in for earlier ones: not at all, where none of them is there, for each that is not there."""
+POINT_COLUMNS = 'intensity', 'ring', 'time_lag_s', 'tanh_intensity', 'tanh_elongation'
+"""What networks may take of a point behind x, y, z; 'tanh_...': squeezed by the hyperbolic tangent."""
+
+
+@dataclass(frozen=True)
+class LidarSpec:
+    """Which LiDAR points a network looks at.
+
+    columns: of each point behind x, y, z, out of POINT_COLUMNS. ages_s: of the earlier sweeps beside the present one, the youngest
+    first. tolerance_s: how far a sweep may be from that age. stand_in: NEVER, AT_START or EACH. close_m: returns of earlier sweeps
+    nearer than this to their own LiDAR, along its x and its y, are left out. thinned: lower rings are thinned (see
+    networks.fusionocc.points). frame: EGO or LIDAR (the present sweep's), that of points and grid. hint_stride: pixels along the
+    edge of a cell of the depth hints, None where none are taken; hint_sweeps: whether earlier sweeps count in them; hint_motion:
+    whether they are made with the ego motion between reference and exposure.
+    """
+
+    columns: tuple[str, ...] = ('intensity', 'time_lag_s')
+    ages_s: tuple[float, ...] = ()
+    tolerance_s: float = 0.03
+    stand_in: str = NEVER
+    close_m: float = 0.0
+    thinned: bool = False
+    frame: str = EGO
+    hint_stride: int | None = None
+    hint_sweeps: bool = False
+    hint_motion: bool = True
+
+    def __post_init__(self) -> None:
+        _check_ages('LiDAR sweeps', self.ages_s)
+        for name, value, known in (('stand_in', self.stand_in, (NEVER, AT_START, EACH)), ('frame', self.frame, (EGO, LIDAR)),
+                                   *(('columns', column, POINT_COLUMNS) for column in self.columns)):
+            if value not in known:
+                raise ValueError(f'{name} {value!r} of LiDAR points is unknown: use {", ".join(known)}')
+
+
+def _check_ages(what: str, ages_s: tuple[float, ...]) -> None:
+    if list(ages_s) != sorted(set(ages_s)) or any(age <= 0 for age in ages_s):
+        raise ValueError(f'ages of past {what} must grow and be positive: {ages_s}')
 
 
 KEY_FRAME_INTERVAL_S = 0.5
@@ -64,7 +107,8 @@ class NetworkEntry:
     """One row of the catalogue.
 
     family: package under networks/ that builds it. parameters: learnable ones. lift: frustum of networks that lift image
-    features through depth, else None. history: past frames it looks at. labels: what its voxel labels mean. instances: whether
+    features through depth, else None. cameras: in the order of its image axis, empty without. lidar: the points it looks at, None
+    without. history: past frames it looks at. grid: in the frame grid_frame. labels: what its voxel labels mean. instances: whether
     it finds instance centres. published: score on Occ3D-nuScenes val in percent, mIoU under the camera mask unless
     `published_as` says otherwise; None where none was published. published_pq: RayPQ in percent, of networks that find
     instances. changes: fields of its configuration that weights at hand have otherwise (rows of a manifest; the catalogue's
@@ -77,8 +121,9 @@ class NetworkEntry:
     summary: str
     preprocessing: ImagePreprocessing
     parameters: int
-    lift: LiftSpec
+    lift: LiftSpec | None
     cameras: tuple[str, ...] = NUSCENES_CAMERAS
+    lidar: LidarSpec | None = None
     history: HistorySpec = HistorySpec()
     grid: VoxelGridSpec = OCC3D_GRID
     labels: LabelSet = OCC3D_NUSCENES
@@ -95,6 +140,18 @@ class NetworkEntry:
     def frames(self) -> int:
         """Frames whose maps are fused, the present one included."""
         return 1 + len(self.history.offsets_s)
+
+    @property
+    def grid_frame(self) -> str:
+        """Frame of the grid, EGO or LIDAR."""
+        return EGO if self.lidar is None else self.lidar.frame
+
+    @property
+    def frustum(self) -> LiftSpec:
+        """The lift. Raises ValueError for a network that lifts nothing."""
+        if self.lift is None:
+            raise ValueError(f'{self.name} lifts no images')
+        return self.lift
 
 
 _SMALL, _LARGE = ImagePreprocessing(), ImagePreprocessing(input_height=512, input_width=1408)

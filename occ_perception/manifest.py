@@ -55,7 +55,7 @@ class Manifest:
         history = row.history
         if 'past_frames' in self.changes:
             history = replace(key_frames(self.changes['past_frames'], row.history.stereo), tolerance_s=history.tolerance_s)
-        return replace(row, changes=dict(self.changes), lift=replace(row.lift, **self.lift), history=history,
+        return replace(row, changes=dict(self.changes), lift=replace(row.frustum, **self.lift), history=history,
                        instances=self.changes.get('centers', row.instances), parameters=self.parameters)
 
     def to_json(self) -> str:
@@ -64,7 +64,7 @@ class Manifest:
         facts = {
             'network': self.network, 'summary': row.summary, 'tool': self.tool, 'changes': dict(self.changes), 'frames': row.frames,
             'parameters': self.parameters, 'source': asdict(self.source), **_fixed(row),
-            'lift': {name: getattr(row.lift, name) for name in _DEPTH} | {'bins': row.lift.bins}}
+            'lift': {name: getattr(row.frustum, name) for name in _DEPTH} | {'bins': row.frustum.bins}}
         return '{\n' + ',\n'.join(f' {json.dumps(name)}: {json.dumps(value)}' for name, value in facts.items()) + '\n}'
 
     @classmethod
@@ -74,7 +74,7 @@ class Manifest:
         try:
             stored = json.loads(text)
             row = entry(stored['network'])
-            lift = {name: stored['lift'][name] for name in _DEPTH if stored['lift'][name] != getattr(row.lift, name)}
+            lift = {name: stored['lift'][name] for name in _DEPTH if stored['lift'][name] != getattr(row.frustum, name)}
             changes = {name: tuple(value) if isinstance(value, list) else value for name, value in stored['changes'].items()}
             manifest = cls(row.name, Source(**stored['source']), stored['parameters'], stored['tool'], changes, lift)
             fixed = json.loads(json.dumps(_fixed(row)))

@@ -42,7 +42,7 @@ class RowBench:
         self.row, self.device, self._runs = entry(name), device, runs
         torch.backends.cudnn.benchmark = True
         self._network = network_of(self.row)
-        caps = self.row.lift.default_caps(len(self.row.cameras))
+        caps = self.row.frustum.default_caps(len(self.row.cameras))
         self._images, _ = example_inputs(self.row, caps)
         self._slots = caps.slots
         self._engine = TorchEngine(copy.deepcopy(self._network))

@@ -58,7 +58,7 @@ def import_checkpoint(path: Path, network: str | None = None, out: Path | None =
     shapes = {key: tuple(value.shape) for key, value in stored.items()}
     variant = _chosen(path, stored, shapes, network, weights)
     lift = _lift_changes(variant, depth, spacing)
-    row = replace(variant.row, changes=dict(variant.changes), lift=replace(variant.row.lift, **lift))
+    row = replace(variant.row, changes=dict(variant.changes), lift=replace(variant.row.frustum, **lift))
     with torch.device('meta'):
         wanted = build_network(row)
     parameters = sum(value.numel() for value in wanted.parameters())
@@ -123,7 +123,7 @@ def _listing(variants: Sequence[Variant]) -> str:
 
 def _lift_changes(variant: Variant, depth: Sequence[float] | None, spacing: str | None) -> dict[str, Any]:
     """Fields of the network's LiftSpec that these weights have otherwise."""
-    lift = variant.row.lift
+    lift = variant.row.frustum
     bins = variant.depth if depth is None else tuple(depth)
     if bins is None and variant.bins != lift.bins:
         raise ValueError(f'the weights have {variant.bins} depth bins, {variant.name} has {lift.bins}: say where they lie, as in '
@@ -177,7 +177,7 @@ def _depth_notes(variant: Variant, depth: Sequence[float] | None, spacing: str |
         start, stop, step = variant.depth
         notes.append(f'{variant.bins} depth bins are taken to lie from {start:g} to {stop:g} m, {step:g} m apart; '
                      '--depth says otherwise')
-    if spacing is None and variant.row.lift.spacing == 'sid':
+    if spacing is None and variant.row.frustum.spacing == 'sid':
         notes.append('Depth bins are taken to grow with distance, as in its configuration (no shape shows it); '
                      '--spacing linear says otherwise')
     return notes

@@ -49,13 +49,13 @@ def variant_of(shapes: Shapes, name: str) -> Variant:
     row, config = entry(name), config_of(name)
     found = _observe(shapes, row, config)
     obstacles = _other_structure(shapes, config)
-    bins = found.pop('bins', row.lift.bins)
+    bins = found.pop('bins', row.frustum.bins)
     changes = {key: value for key, value in found.items() if value != getattr(config, key)}
     words = [_WORDS[key](value, getattr(config, key)) for key, value in changes.items() if not _follows(key, changes, config)]
     depth = None
-    if bins != row.lift.bins:
+    if bins != row.frustum.bins:
         depth = KNOWN_BINS.get(bins)
-        words.append(f'{bins} depth bins instead of {row.lift.bins}')
+        words.append(f'{bins} depth bins instead of {row.frustum.bins}')
     return Variant(row, changes, bins, depth, obstacles, tuple(words))
 
 
@@ -112,7 +112,7 @@ def _lifted(shapes: Shapes, row: NetworkEntry, config: FlashOccConfig, inner: st
     if both is None:
         return None, None
     single = _size(shapes, f'pre_process_net.layers.0.0.conv1.{inner}', 1)
-    for bins in (row.lift.bins, *KNOWN_BINS):  # the layer tells their sum only
+    for bins in (row.frustum.bins, *KNOWN_BINS):  # the layer tells their sum only
         channels = both - bins
         if channels > 0 and (single == channels if single else stacked % channels == 0):
             return channels, bins

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f'exporting needs the package {error.name}: pip install torch onnx onnxscript') from error
     caps = None
     if arguments.lift_slots or arguments.lift_rows:
-        default = row.lift.default_caps(len(row.cameras))
+        default = row.frustum.default_caps(len(row.cameras))
         caps = LiftCaps(arguments.lift_slots or default.slots, tuple(arguments.lift_rows or default.rows), default.widths)
     out = arguments.out or Path(f'{row.name}.onnx')
     for file in export_onnx(row.name, arguments.weights, out, caps, arguments.memory):

@@ -56,7 +56,7 @@ def description(row: NetworkEntry) -> str:
         'normalisation': f'inside the network: channels reversed, mean {images.mean}, std {images.std}',
         'grid': f'{" x ".join(map(str, grid.shape))} voxels of {grid.resolution_m} m from {grid.origin_m} m (x, y, z)',
     }
-    lift = row.lift
+    lift = row.frustum
     facts['depth'] = f'{lift.bins} bins, {lift.depth_start} to {lift.depth_stop} m, {lift.spacing}'
     facts['image features'] = f'{lift.feature_height} x {lift.feature_width}, stride {lift.stride}'
     width = max(map(len, facts))

@@ -15,7 +15,7 @@ from occ_perception.catalogue import NUSCENES_CAMERAS
 from occ_perception.datasets.bag_reader import Bag, header_stamp_ns
 from occ_perception.datasets.dialects import NUSCENES_OFFSETS_S
 from occ_perception.geometry.transforms import interpolate, matrix, rotation_from_quaternion
-from occ_perception.runtime.frames import CameraImage, SensorFrame
+from occ_perception.runtime.frames import CameraImage, LidarSweep, SensorFrame
 from occ_perception.runtime.intake.calibration import intrinsics_of
 from occ_perception.runtime.intake.decode import decode_compressed
 from occ_perception.runtime.intake.sweeps import points_from_cloud, time_span, to_ego
@@ -70,7 +70,7 @@ class BagFrames:
             yield self.frame(stamp)
 
     def frame(self, stamp_ns: int) -> SensorFrame:
-        """Images that belong to stamp_ns and the sweep of that stamp (points None where there is none), all poses included."""
+        """Images that belong to stamp_ns and the sweep of that stamp (none where there is none), all poses included."""
         cameras = {}
         for name in NUSCENES_CAMERAS:
             exposure, message = self._nearest(IMAGE.format(name), stamp_ns + round(1e9 * NUSCENES_OFFSETS_S[name]))
@@ -79,7 +79,9 @@ class BagFrames:
             intrinsics = intrinsics_of(info.k, info.p, info.width, info.height, True, INFO.format(name))
             cameras[name] = CameraImage(name, exposure, image, intrinsics, self._mounts[message.header.frame_id],
                                         self.pose(exposure))
-        return SensorFrame(stamp_ns, self.pose(stamp_ns), cameras, self.points(stamp_ns))
+        points = self.points(stamp_ns)
+        sweeps = () if points is None else (LidarSweep(stamp_ns, points, self.ego_from_lidar),)
+        return SensorFrame(stamp_ns, self.pose(stamp_ns), cameras, sweeps)
 
     def pose(self, stamp_ns: int) -> np.ndarray:
         """fixed_from_ego (4, 4) at a stamp, between the two tf messages around it."""
@@ -90,7 +92,7 @@ class BagFrames:
         return interpolate(first, second, (stamp_ns - t0) / (t1 - t0))
 
     def points(self, stamp_ns: int) -> np.ndarray | None:
-        """The sweep of a LiDAR stamp in the ego frame, (M, 5) float32 x, y, z, intensity, time lag; None where there is none."""
+        """The sweep of a LiDAR stamp in the ego frame, (M, 6) float32 as LidarSweep has them; None where there is none."""
         measured, cloud = self._nearest(LIDAR, stamp_ns)
         if measured != stamp_ns:
             return None

@@ -19,8 +19,8 @@ from occ_perception.datasets.occ3d import OccupancyTruth, read_truth
 from occ_perception.datasets.openocc_flow import read_openocc
 from occ_perception.datasets.panoptic_labels import boxes_of, with_instances
 from occ_perception.datasets.sequences import DrivingSequence, Moment
-from occ_perception.geometry.transforms import apply
-from occ_perception.runtime.frames import CameraImage, SensorFrame
+from occ_perception.geometry.transforms import apply, inverse
+from occ_perception.runtime.frames import CameraImage, LidarSweep, SensorFrame
 from occ_perception.runtime.intake.sweeps import move_to_reference
 
 NEAR_NS = 45_000_000
@@ -69,7 +69,7 @@ class NuScenesSequence(DrivingSequence):
         images = {name: CameraImage(name, reading.stamp_ns, read_image(reading.path, _SOURCE), _intrinsics(reading),
                                     reading.ego_from_sensor, reading.fixed_from_ego) for name, reading in cameras.items()}
         pose = self._pose_of(cameras, lidar)
-        return SensorFrame(lidar.stamp_ns, pose, images, self._points(lidar, pose))
+        return SensorFrame(lidar.stamp_ns, pose, images, self._sweeps(lidar, pose))
 
     def _pose_of(self, cameras: dict[str, SampleData], lidar: SampleData) -> np.ndarray:
         wanted = self.options.ego_pose_of
@@ -78,18 +78,16 @@ class NuScenesSequence(DrivingSequence):
                              f'{", ".join([LIDAR, *cameras])}')
         return (lidar if wanted == LIDAR else cameras[wanted]).fixed_from_ego
 
-    def _points(self, lidar: SampleData, reference: np.ndarray) -> np.ndarray:
-        """The sweep with earlier ones, newest first, in the ego frame of the reference pose."""
+    def _sweeps(self, lidar: SampleData, reference: np.ndarray) -> tuple[LidarSweep, ...]:
+        """The sweep and earlier ones, newest first, in the ego frame of the reference pose."""
         window_ns = round(1e9 * self.options.sweeps_s)
-        parts = [_sweep(lidar)]
-        if self.options.ego_pose_of != LIDAR:
-            parts = [move_to_reference(parts[0], lidar.fixed_from_ego, reference, 0.0)]
+        sweeps = [_moved(lidar, reference, 0)]
         for earlier in self.tables.earlier(lidar):
             age_ns = lidar.stamp_ns - earlier.stamp_ns
             if age_ns > window_ns:
                 break
-            parts.append(move_to_reference(_sweep(earlier), earlier.fixed_from_ego, reference, age_ns * 1e-9))
-        return np.concatenate(parts)
+            sweeps.append(_moved(earlier, reference, age_ns))
+        return tuple(sweeps)
 
     def truth(self, index: int) -> OccupancyTruth:
         path = self.label_path(index)
@@ -180,9 +178,14 @@ def _intrinsics(reading: SampleData) -> np.ndarray:
     return reading.intrinsics
 
 
-def _sweep(reading: SampleData) -> np.ndarray:
-    """(M, 5) float32 x, y, z, intensity, 0 in the ego frame at the sweep's own stamp, for which nuScenes has undone the motion."""
-    points = read_table_of_floats(reading.path, 5, _SOURCE).copy()
-    points[:, :3] = apply(reading.ego_from_sensor, points[:, :3])
-    points[:, 4] = 0
-    return points
+def _moved(reading: SampleData, reference: np.ndarray, age_ns: int) -> LidarSweep:
+    """A sweep in the ego frame of the reference pose; nuScenes has undone the motion within it."""
+    raw = read_table_of_floats(reading.path, 5, _SOURCE)
+    points = np.zeros((len(raw), 6), np.float32)
+    points[:, :3] = apply(reading.ego_from_sensor, raw[:, :3])
+    points[:, 3:5] = raw[:, 3:5]
+    ego_from_lidar = reading.ego_from_sensor
+    if reading.fixed_from_ego is not reference:
+        move_to_reference(points, reading.fixed_from_ego, reference, age_ns * 1e-9, points)
+        ego_from_lidar = inverse(reference) @ reading.fixed_from_ego @ ego_from_lidar
+    return LidarSweep(reading.stamp_ns, points, ego_from_lidar)

@@ -21,7 +21,7 @@ from occ_perception.datasets.sequences import DrivingSequence, Moment
 from occ_perception.geometry.transforms import inverse
 from occ_perception.geometry.voxel_grid import OCC3D_GRID
 from occ_perception.labels import FREE, WAYMO
-from occ_perception.runtime.frames import CameraImage, SensorFrame
+from occ_perception.runtime.frames import CameraImage, LidarSweep, SensorFrame
 
 CAMERAS = {'FRONT': 0, 'FRONT_LEFT': 1, 'SIDE_LEFT': 3, 'FRONT_RIGHT': 2, 'SIDE_RIGHT': 4}
 """Number of each camera's folder, in the order in which published networks take them (that of Waymo's frames)."""
@@ -72,8 +72,9 @@ def _scenes(root: Path, split: str) -> list[str]:
 class WaymoSequence(DrivingSequence):
     """One scene: five cameras and the merged LiDAR cloud, ten labelled frames a second.
 
-    The files tell no exposure times: every sensor counts as read at the frame's stamp, which is 100 ms times its number. Points are
-    x, y, z, intensity, 0 (time lag). The cameras of truth's mask are those of the benchmark: seen by a camera and in its view.
+    The files tell no exposure times: every sensor counts as read at the frame's stamp, which is 100 ms times its number. In the
+    place of the ring, points carry the elongation of the pulse. The cameras of truth's mask are those of the benchmark: seen by a
+    camera and in its view.
     """
 
     label_set = WAYMO
@@ -105,9 +106,9 @@ class WaymoSequence(DrivingSequence):
             camera_from_ego = np.vstack([calibration[f'Tr_velo_to_cam_{number}'], [0, 0, 0, 1]])
             cameras[name] = CameraImage(name, moment.stamp_ns, read_image(self._picture(number, frame), SENSOR_SOURCE),
                                         calibration[f'P{number}'][:, :3], inverse(camera_from_ego), moment.fixed_from_ego)
-        points = read_table_of_floats(self._file('velodyne', frame, 'bin'), 6, SENSOR_SOURCE)[:, :5].copy()
-        points[:, 4] = 0
-        return SensorFrame(moment.stamp_ns, moment.fixed_from_ego, cameras, points)
+        points = read_table_of_floats(self._file('velodyne', frame, 'bin'), 6, SENSOR_SOURCE).copy()
+        points[:, 5] = 0
+        return SensorFrame(moment.stamp_ns, moment.fixed_from_ego, cameras, (LidarSweep(moment.stamp_ns, points, np.eye(4)),))
 
     def truth(self, index: int) -> OccupancyTruth:
         return read_waymo(self._labels / f'{self._frames[index]}_04.npz')

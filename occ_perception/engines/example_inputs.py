@@ -21,12 +21,12 @@ from occ_perception.networks.parts.lift_splat import LiftTensors
 
 def example_inputs(row: NetworkEntry, caps: LiftCaps, seed: int = 0) -> tuple[np.ndarray, LiftTables]:
     """Smooth random images (N, H, W, 3) uint8 and the lift tables of a ring of level cameras 1.5 m above the ground."""
-    return example_images(row, seed), build_lift_tables(row.lift, *example_rig(row), caps)
+    return example_images(row, seed), build_lift_tables(row.frustum, *example_rig(row), caps)
 
 
 def example_images(row: NetworkEntry, seed: int = 0) -> np.ndarray:
     """Smooth random images (N, H, W, 3) uint8."""
-    lift, count = row.lift, len(row.cameras)
+    lift, count = row.frustum, len(row.cameras)
     random = np.random.default_rng(seed)
     height, width = lift.input_height, lift.input_width
     coarse = torch.from_numpy(random.normal(0, 1, (count, 3, 8, 22))).float()
@@ -36,7 +36,7 @@ def example_images(row: NetworkEntry, seed: int = 0) -> np.ndarray:
 
 def example_rig(row: NetworkEntry) -> tuple[np.ndarray, np.ndarray]:
     """Intrinsics (N, 3, 3) and reference_from_camera (N, 4, 4) of a ring of cameras."""
-    count, height, width = len(row.cameras), row.lift.input_height, row.lift.input_width
+    count, height, width = len(row.cameras), row.frustum.input_height, row.frustum.input_width
     intrinsics = np.array([[0.8 * width, 0, width / 2], [0, 0.8 * width, 0.3 * height], [0, 0, 1]])
     angles = 2 * np.pi * np.arange(count) / count + 0.01
     poses = [matrix(np.array([[np.sin(a), 0, np.cos(a)], [-np.cos(a), 0, np.sin(a)], [0, -1, 0]]),
@@ -51,7 +51,7 @@ class ExampleDrive:
     def __init__(self, network: FlashOcc, row: NetworkEntry, caps: LiftCaps) -> None:
         self.network, self.row, self.caps = network, row, caps
         intrinsics, self._poses = example_rig(row)
-        self._source, self._post = published_source(intrinsics, row.lift.input_height, row.lift.input_width)
+        self._source, self._post = published_source(intrinsics, row.frustum.input_height, row.frustum.input_width)
         self._moved = np.stack([np.eye(4) - 0.5 * age * np.eye(4, k=3) for age in range(row.frames)])
         self._moved[:, 1:3, 3] = 0
         self._vectors = camera_vectors(self._source, self._post, self._poses)
@@ -85,7 +85,7 @@ class ExampleDrive:
 
     @cached_property
     def _placed(self) -> list[LiftTables]:
-        return [build_lift_tables(self.row.lift, self._source, pose @ self._poses, self.caps, network_from_source=self._post)
+        return [build_lift_tables(self.row.frustum, self._source, pose @ self._poses, self.caps, network_from_source=self._post)
                 for pose in self._moved]
 
     @cached_property

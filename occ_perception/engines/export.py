@@ -79,10 +79,10 @@ def export_onnx(name: str, weights: str | Path | None, path: str | Path, caps: L
 def export_network(network: FlashOcc, row: NetworkEntry, path: str | Path, caps: LiftCaps | None = None,
                    weights_sha256: str = '', memory: str = EXACT, manifest: Manifest | None = None) -> list[ExportedFile]:
     """The same for a network in eval mode that holds its weights already; manifest: of imported ones."""
-    caps = caps or row.lift.default_caps(len(row.cameras))
+    caps = caps or row.frustum.default_caps(len(row.cameras))
     about = {
         'network': row.name, 'weights_sha256': weights_sha256, 'cameras': json.dumps(row.cameras), 'memory': memory,
-        'preprocessing': json.dumps(asdict(row.preprocessing)), 'lift': json.dumps(asdict(row.lift)),
+        'preprocessing': json.dumps(asdict(row.preprocessing)), 'lift': json.dumps(asdict(row.frustum)),
         'lift_caps': json.dumps(asdict(caps))}
     if manifest is not None:
         about[FIELD] = manifest.to_json()

@@ -16,6 +16,7 @@ from occ_perception.engines.protocol import (
     EngineUnavailable,
     FrameMemory,
     Inference,
+    LidarInput,
     PlacedFrame,
 )
 from occ_perception.geometry.column_lift import LiftTables
@@ -57,7 +58,7 @@ class GraphEngine:
         if past is not None and made_for != memory:
             raise EngineUnavailable(_OTHER_FORM.format(made_for, memory))
 
-    def infer(self, images: np.ndarray, frames: Sequence[PlacedFrame]) -> Inference:
+    def infer(self, images: np.ndarray, frames: Sequence[PlacedFrame], lidar: LidarInput | None = None) -> Inference:
         """See Engine.infer."""
         feeds = {'images': images}
         if self._past is None:
@@ -94,7 +95,7 @@ class StereoGraphEngine:
             raise EngineUnavailable(_OTHER_FORM.format(made_for, memory))
         self._exact = made_for == EXACT
 
-    def infer(self, images: np.ndarray, frames: Sequence[PlacedFrame]) -> Inference:
+    def infer(self, images: np.ndarray, frames: Sequence[PlacedFrame], lidar: LidarInput | None = None) -> Inference:
         """See Engine.infer."""
         encoded = self._encode.run({'images': images})
         present = FrameMemory(encoded[PREPARED], encoded[STEREO])

@@ -56,6 +56,19 @@ class PlacedFrame:
     warp: np.ndarray | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class LidarInput:
+    """Points of one frame as a network takes them.
+
+    voxels: (V, C) float32 features. tables: neighbour tables by name (geometry.neighbour_tables). hints: (N, H, W) float32 depths
+    [m] of points in the pictures, 0 where there is none; None for networks without.
+    """
+
+    voxels: np.ndarray
+    tables: dict[str, np.ndarray]
+    hints: np.ndarray | None = None
+
+
 class CenterArrays(NamedTuple):
     """Maps of instance centres over (Y, X) cells: reg (2, Y, X), height (1, Y, X), heatmap (10, Y, X) logits; float32."""
 
@@ -66,11 +79,13 @@ class CenterArrays(NamedTuple):
 
 @dataclass(frozen=True)
 class Inference:
-    """labels: (nx, ny, nz) uint8. centers: None without a head for them. memory: of the present frame, None without history."""
+    """labels: (nx, ny, nz) uint8. centers: None without a head for them. memory: of the present frame, None without history.
+    flow: (nx, ny, nz, 2) float32 velocities along x and y of the grid's frame, m/s; None without a head for it."""
 
     labels: np.ndarray
     centers: CenterArrays | None
     memory: FrameMemory | None
+    flow: np.ndarray | None = None
 
 
 class Engine(Protocol):
@@ -81,10 +96,10 @@ class Engine(Protocol):
 
     description: str
 
-    def infer(self, images: np.ndarray, frames: Sequence[PlacedFrame]) -> Inference:
-        """Occupancy of images (N, H, W, 3) uint8 RGB at network size.
+    def infer(self, images: np.ndarray, frames: Sequence[PlacedFrame], lidar: LidarInput | None = None) -> Inference:
+        """Occupancy of images (N, H, W, 3) uint8 RGB at network size (N = 0 for networks without cameras).
 
         frames: the present one, then one per past frame of the network, youngest first; where the past is not known, the present
-        frame stands in (the same object may stand in several places).
+        frame stands in (the same object may stand in several places). lidar: for networks that take points.
         """
         ...

@@ -11,7 +11,7 @@ import numpy as np
 from occ_perception.catalogue import NetworkEntry
 from occ_perception.engines.graph_engine import GraphEngine, Session, StereoGraphEngine
 from occ_perception.engines.precision import existing_files
-from occ_perception.engines.protocol import Engine, Inference, PlacedFrame
+from occ_perception.engines.protocol import Engine, Inference, LidarInput, PlacedFrame
 
 if TYPE_CHECKING:
     import onnx
@@ -61,9 +61,9 @@ class TappedGraph:
         self._engine = engine
         self.description = self._engine.description
 
-    def infer(self, images: np.ndarray, frames: Sequence[PlacedFrame]) -> Inference:
+    def infer(self, images: np.ndarray, frames: Sequence[PlacedFrame], lidar: LidarInput | None = None) -> Inference:
         """See Engine.infer."""
-        return self._engine.infer(images, frames)
+        return self._engine.infer(images, frames, lidar)
 
     @property
     def logits(self) -> np.ndarray | None:
@@ -98,9 +98,9 @@ class TappedTorch:
         self._engine = TorchEngine(network)
         self.description = self._engine.description
 
-    def infer(self, images: np.ndarray, frames: Sequence[PlacedFrame]) -> Inference:
+    def infer(self, images: np.ndarray, frames: Sequence[PlacedFrame], lidar: LidarInput | None = None) -> Inference:
         """See Engine.infer."""
-        return self._engine.infer(images, frames)
+        return self._engine.infer(images, frames, lidar)
 
 
 def argmax_inputs(model: onnx.ModelProto) -> list[tuple[str, int]]:

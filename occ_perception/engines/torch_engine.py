@@ -11,7 +11,7 @@ from torch import Tensor
 
 from occ_perception.catalogue import NetworkEntry
 from occ_perception.checkpoints import load_weights
-from occ_perception.engines.protocol import CenterArrays, FrameMemory, Inference, Match, PlacedFrame
+from occ_perception.engines.protocol import CenterArrays, FrameMemory, Inference, LidarInput, Match, PlacedFrame
 from occ_perception.networks.build import build_network
 from occ_perception.networks.flashocc.network import FlashOcc
 from occ_perception.networks.parts.lift_splat import LiftTensors
@@ -45,7 +45,7 @@ class TorchEngine:
         self.description = f'torch {torch.__version__}, {device}, f32'
 
     @torch.inference_mode()
-    def infer(self, images: np.ndarray, frames: Sequence[PlacedFrame]) -> Inference:
+    def infer(self, images: np.ndarray, frames: Sequence[PlacedFrame], lidar: LidarInput | None = None) -> Inference:
         """See Engine.infer."""
         features = self._network.frame_features(self._tensor(images))
         present = FrameMemory(features.prepared, features.stereo)

@@ -22,4 +22,4 @@ def build_network(network: str | NetworkEntry, changes: Mapping[str, Any] | None
     unknown = sorted(set(changed) - {field.name for field in fields(config)})
     if unknown:
         raise ValueError(f'{row.name} has no {", ".join(unknown)} to change')
-    return FlashOcc(replace(config, **changed), row.preprocessing, row.lift)
+    return FlashOcc(replace(config, **changed), row.preprocessing, row.frustum)

@@ -73,8 +73,9 @@ def camera_info_message(intrinsics: np.ndarray, height: int, width: int, head: H
                       k=k.ravel().tolist(), r=np.eye(3).ravel().tolist(), p=p.ravel().tolist())
 
 
-SWEEP_FIELDS = ('x', 'y', 'z', 'intensity', 'time_lag')
-"""Fields of occ/sweeps, all float32: metres in the ego frame at the stamp, then seconds before it."""
+SWEEP_FIELDS = ('x', 'y', 'z', 'intensity', 'ring', 'time_lag')
+"""Fields of occ/sweeps, all float32: metres in the ego frame at the stamp; -1 where the driver tells no ring; seconds
+before the stamp."""
 
 
 def cloud_message(columns: np.ndarray, names: Iterable[str], head: Header) -> PointCloud2:
@@ -93,11 +94,11 @@ def records_message(records: np.ndarray, fields: list[PointField], head: Header)
 
 
 def sweep_points(message: PointCloud2) -> np.ndarray:
-    """(M, 5) float32 of an occ/sweeps message: x, y, z, intensity, time lag. Raises ValueError for other fields."""
+    """(M, 6) float32 of an occ/sweeps message, columns as LidarSweep has them. Raises ValueError for other fields."""
     names = tuple(field.name for field in message.fields)
-    if names != SWEEP_FIELDS or message.point_step != 20:
+    if names != SWEEP_FIELDS or message.point_step != 24:
         raise ValueError(f'cloud has the fields {names}, expected {SWEEP_FIELDS}: is the lidar node publishing it?')
-    return np.frombuffer(message.data, np.float32).reshape(-1, 5)
+    return np.frombuffer(message.data, np.float32).reshape(-1, 6)
 
 
 def _pack(field: array, values: np.ndarray, level: int | None) -> None:

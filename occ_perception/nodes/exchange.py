@@ -10,6 +10,8 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from occ_perception.runtime.frames import LidarSweep
+
 Result = TypeVar('Result')
 
 
@@ -53,10 +55,10 @@ class CameraFrame:
 
 @dataclass(frozen=True)
 class Sweep:
-    """One LiDAR reading on its way: points gives (M, 5) float32 x, y, z, intensity, time lag in the ego frame at stamp_ns."""
+    """One LiDAR reading on its way: sweeps gives it with earlier ones, as SensorFrame has them, in the ego frame at stamp_ns."""
 
     stamp_ns: int
-    points: Lazy[np.ndarray]
+    sweeps: Lazy[tuple[LidarSweep, ...]]
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """The `lidar` node: sweeps moved into the ego frame at their own stamp, each point from where it was measured.
 
-Subscribes to a PointCloud2 topic and tf; publishes occ/sweeps (x, y, z, intensity, time_lag; ego frame). In one process with
+Subscribes to a PointCloud2 topic and tf; publishes occ/sweeps (x, y, z, intensity, ring, time_lag; ego frame). In one process with
 the `occupancy` node sweeps are handed over by reference, and points are moved only when somebody wants them.
 """
 
@@ -24,12 +24,13 @@ from occ_perception.nodes.health import OK, STEADY, Health, TimeFlow, published_
 from occ_perception.nodes.parameters import Parameter, declare
 from occ_perception.nodes.poses import Patience, PoseError, Poses, TransformFeed
 from occ_perception.nodes.running import run_node
+from occ_perception.runtime.frames import LidarSweep
 from occ_perception.runtime.intake.sweeps import CloudError, SweepHistory, points_from_cloud, time_span, to_ego
 
 SILENCE_S = 5.0
 SECOND = 1_000_000_000
 WAITING_SWEEPS = 20
-NO_POINTS = np.zeros((0, 5), np.float32)
+NO_POINTS = np.zeros((0, 6), np.float32)
 
 PARAMETERS = (
     Parameter('points_topic', 'LIDAR_TOP/points', 'sensor_msgs/PointCloud2 of the LiDAR'),
@@ -83,10 +84,10 @@ class LidarNode(Node):
         if self._exchange is not None:
             self._exchange.give_sweep(sweep)
 
-    def _move(self, cloud: PointCloud2, stamp: int) -> np.ndarray:
+    def _move(self, cloud: PointCloud2, stamp: int) -> tuple[LidarSweep, ...]:
         """Points of one cloud in the ego frame at its stamp; raises CloudError or PoseError, which are counted here."""
         if cloud.width * cloud.height == 0:
-            return NO_POINTS
+            return ()
         try:
             points, left_out = points_from_cloud(cloud, stamp, self._topic)
             patience = Patience(self._time, self._timeout_s, self._stopping)
@@ -105,7 +106,8 @@ class LidarNode(Node):
         if left_out:
             self._health.count('points', 'not_finite')
         self._health.count('sweeps', 'moved')
-        return self._history.add(stamp, to_ego(points, mount, first, last, reference), reference)
+        moved = self._history.add(stamp, to_ego(points, mount, first, last, reference), reference)
+        return (LidarSweep(stamp, moved, mount),)
 
     def _publish_all(self) -> None:
         """Move and publish sweeps one after another; runs in a thread of its own because it waits for tf."""
@@ -114,10 +116,11 @@ class LidarNode(Node):
             if sweep is None:
                 return
             try:
-                points = sweep.points.result()
+                sweeps = sweep.sweeps.result()
             except (CloudError, PoseError):
-                points = NO_POINTS  # the stamp still serves as a reference for the cameras
+                sweeps = ()  # the stamp still serves as a reference for the cameras
             if self.context.ok() and self._publisher.get_subscription_count():
+                points = np.concatenate([each.points for each in sweeps]) if sweeps else NO_POINTS
                 self._publisher.publish(cloud_message(points, SWEEP_FIELDS, header(sweep.stamp_ns, self._poses.base_frame)))
 
     def _report_silence(self) -> None:

@@ -43,6 +43,7 @@ from occ_perception.nodes.parameters import Parameter, declare
 from occ_perception.nodes.poses import Poses, TransformFeed
 from occ_perception.nodes.running import Spinner, run_node, side_node
 from occ_perception.nodes.serving import PredictorLike, Served, Serving, blank_frame
+from occ_perception.runtime.frames import LidarSweep
 from occ_perception.runtime.intake.assembly import LIDAR, AssemblyRules, CameraRule
 from occ_perception.runtime.intake.calibration import intrinsics_of
 from occ_perception.runtime.intake.decode import decode_raw
@@ -245,7 +246,13 @@ class OccupancyNode(LifecycleNode):
             self._health.problem(name, 'not_taken', f'{name}: {type(error).__name__}: {error}')
 
     def _on_sweep(self, cloud: PointCloud2) -> None:
-        self._loaded().take_sweep(Sweep(stamp_ns(cloud.header.stamp), Lazy(partial(sweep_points, cloud))))
+        stamp = stamp_ns(cloud.header.stamp)
+
+        def sweeps() -> tuple[LidarSweep, ...]:
+            points = sweep_points(cloud)
+            return (LidarSweep(stamp, points, np.eye(4)),) if len(points) else ()
+
+        self._loaded().take_sweep(Sweep(stamp, Lazy(sweeps)))
 
     def _deliver(self, served: Served) -> None:
         """Publish one prediction; called in the worker thread."""

@@ -18,7 +18,7 @@ from occ_perception.catalogue import NetworkEntry
 from occ_perception.nodes.exchange import CameraFrame, Sweep
 from occ_perception.nodes.health import Health
 from occ_perception.nodes.poses import Patience, PoseError, Poses
-from occ_perception.runtime.frames import CameraImage, OccupancyPrediction, SensorFrame
+from occ_perception.runtime.frames import CameraImage, LidarSweep, OccupancyPrediction, SensorFrame
 from occ_perception.runtime.intake.assembly import (
     LIDAR,
     RESET,
@@ -316,20 +316,19 @@ class Serving:
                 self._health.count(name, 'left_out')
                 continue
             cameras[name] = CameraImage(name, reading.stamp_ns, image, intrinsics, ego_from_camera, camera_pose)
-        points = self._points(made.reference.item) if self._use_points else None
+        sweeps = self._sweeps(made.reference.item) if self._use_points else ()
         marks.append(('pictures', time.perf_counter()))
-        return SensorFrame(made.stamp_ns, fixed_from_ego, cameras, points)
+        return SensorFrame(made.stamp_ns, fixed_from_ego, cameras, sweeps)
 
-    def _points(self, item: object) -> np.ndarray | None:
-        """Points of a LiDAR reference; None when it is a camera or its points cannot be used."""
+    def _sweeps(self, item: object) -> tuple[LidarSweep, ...]:
+        """Sweeps of a LiDAR reference; none when it is a camera or its points cannot be used."""
         if not isinstance(item, Sweep):
-            return None
+            return ()
         try:
-            points = item.points.result()
-            return points if len(points) else None
+            return item.sweeps.result()
         except Exception:  # counted and told by the node that moves the points
             self._health.count('sweeps', 'left_out')
-            return None
+            return ()
 
 
 def blank_frame(entry: NetworkEntry) -> SensorFrame:

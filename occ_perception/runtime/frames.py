@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from occ_perception.catalogue import EGO
 from occ_perception.geometry.voxel_grid import VoxelGridSpec
 
 
@@ -27,17 +28,32 @@ class CameraImage:
 
 
 @dataclass(frozen=True)
+class LidarSweep:
+    """One turn of a LiDAR, its points moved to one frame.
+
+    points: (M, 6) float32: x, y, z [m] in the ego frame at the reference stamp of the SensorFrame, intensity as the driver gives
+    it, ring (-1 where the driver gives none; the pulse's elongation in Waymo's data), time lag [s]: the reference stamp minus the
+    point's own time. ego_from_lidar: (4, 4) where the LiDAR stood at stamp_ns, in that same ego frame: its mount in a sweep of the
+    reference stamp, ego motion and mount in an earlier one.
+    """
+
+    stamp_ns: int
+    points: np.ndarray
+    ego_from_lidar: np.ndarray
+
+
+@dataclass(frozen=True)
 class SensorFrame:
     """A set of sensor readings around one reference stamp.
 
-    cameras: by name, only those that are there and valid. points: (M, 5) float32 x, y, z, intensity, time lag [s]
-    in the ego frame at the reference stamp, or None. fixed_from_ego: (4, 4) ego pose at stamp_ns.
+    cameras: by name, only those that are there and valid. sweeps: the present LiDAR sweep first, then earlier ones, the youngest
+    first; empty without a LiDAR. fixed_from_ego: (4, 4) ego pose at stamp_ns.
     """
 
     stamp_ns: int
     fixed_from_ego: np.ndarray
     cameras: dict[str, CameraImage]
-    points: np.ndarray | None = None
+    sweeps: tuple[LidarSweep, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,8 +77,10 @@ class Instance:
 class OccupancyPrediction:
     """Semantic occupancy around the ego vehicle at stamp_ns.
 
-    labels: (nx, ny, nz) uint8, Occ3D ids, UNKNOWN (255) where no valid camera could see. instance_ids: (nx, ny, nz)
-    uint16, 0 = none. cameras_used: name -> age in seconds (reference stamp minus exposure). past_stamps_ns: of the past frame at
+    labels: (nx, ny, nz) uint8, ids of the network's label set, UNKNOWN (255) where no valid sensor could see. instance_ids:
+    (nx, ny, nz) uint16, 0 = none. frame: the grid's and the instances', EGO or LIDAR (the present sweep's LiDAR). ego_from_grid:
+    (4, 4) of that frame at stamp_ns. flow: (nx, ny, nz, 2) float32 velocities along x and y of that frame, m/s, None where the
+    network tells none. cameras_used: name -> age in seconds (reference stamp minus exposure). past_stamps_ns: of the past frame at
     each age that the network looks at, 0 where none was known. forgotten: why the past was forgotten before this frame, '' if it
     was not. timings_ms: by stage.
     """
@@ -74,6 +92,9 @@ class OccupancyPrediction:
     instance_ids: np.ndarray
     instances: tuple[Instance, ...]
     cameras_used: dict[str, float]
+    frame: str = EGO
+    ego_from_grid: np.ndarray = field(default_factory=lambda: np.eye(4))
+    flow: np.ndarray | None = None
     past_stamps_ns: tuple[int, ...] = ()
     forgotten: str = ''
     timings_ms: dict[str, float] = field(default_factory=dict)

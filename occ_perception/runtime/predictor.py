@@ -119,7 +119,7 @@ class Predictor:
                 if len(self._coverage) > 4 * len(cameras):
                     self._coverage.clear()
                 self._coverage[key] = camera_coverage(entry.grid, camera.intrinsics, camera.ego_from_camera, size,
-                                                      entry.lift.depth_stop)
+                                                      entry.frustum.depth_stop)
             observed |= self._coverage[key]
         return observed
 

@@ -28,8 +28,8 @@ def place_frames(row: NetworkEntry, camera_aware: bool, cameras: CameraSet, fixe
 
     def geometry(of: CameraSet) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
         source, post = published_source(of.intrinsics, *size)
-        tables = build_lift_tables(row.lift, source, ego_from_fixed @ of.fixed_from_camera,
-                                   row.lift.default_caps(len(row.cameras)), of.valid, post).arrays()
+        tables = build_lift_tables(row.frustum, source, ego_from_fixed @ of.fixed_from_camera,
+                                   row.frustum.default_caps(len(row.cameras)), of.valid, post).arrays()
         return tables, camera_vectors(source, post, reference_from_camera) if camera_aware else None
 
     def match(of: CameraSet, before: Remembered | None) -> Match:

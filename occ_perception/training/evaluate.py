@@ -23,7 +23,7 @@ def evaluate(network: FlashOcc, row: NetworkEntry, files: Sequence[Path], bf16: 
     confusion = ConfusionMatrix()
     for path in files:
         sample = load_sample(path)
-        tables = [build_lift_tables(network.lift, sample.intrinsics, poses, row.lift.default_caps(len(row.cameras)))
+        tables = [build_lift_tables(network.lift, sample.intrinsics, poses, row.frustum.default_caps(len(row.cameras)))
                   for poses in poses_of(row, sample)]
         with torch.autocast('cpu', torch.bfloat16, enabled=bf16):
             encoded = network.encoded_sequence(torch.from_numpy(frames_of(row, sample))[None], LiftTensors.stack(tables))[0]

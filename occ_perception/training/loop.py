@@ -77,7 +77,7 @@ FREE_SHARE = 0.25
 
 def collate(row: NetworkEntry, samples: Sequence[TrainingSample], random: np.random.Generator) -> Batch:
     """Samples to a batch: every visible occupied voxel, and a random FREE_SHARE of the visible free ones."""
-    lift = row.lift
+    lift = row.frustum
     caps = lift.default_caps(len(samples[0].images))
     images = np.stack([frames_of(row, s) for s in samples])
     tables = [build_lift_tables(lift, s.intrinsics, poses, caps) for s in samples for poses in poses_of(row, s)]

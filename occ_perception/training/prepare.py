@@ -29,7 +29,7 @@ FIRST_DEMO_STREET = 300_000
 
 def make_sample(frame: WorldFrame, row: NetworkEntry, past: Sequence[WorldFrame] = ()) -> TrainingSample:
     """Training sample of a rendered frame and the frames before it, for the network of a catalogue row; cameras in its order."""
-    lift = row.lift
+    lift = row.frustum
     truth = frame.truth
     assert truth is not None
     hits = np.zeros(truth.semantics.shape, bool)

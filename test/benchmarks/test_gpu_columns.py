@@ -35,7 +35,7 @@ def small(name: str) -> tuple[NetworkEntry, FlashOcc]:
                                                      (0, 2, 3) if config.depth == 'stereo' else (2, 3)),
                      neck_channels=16, lift_channels=8, bev_widths=(16, 16, 16), bev_channels=16, head_channels=16)
     torch.manual_seed(0)
-    network = FlashOcc(config, row.preprocessing, row.lift).eval()
+    network = FlashOcc(config, row.preprocessing, row.frustum).eval()
     with torch.no_grad():
         network.occ_head.predicter[0].weight.normal_(std=3)
     return row, network
@@ -45,7 +45,7 @@ def small(name: str) -> tuple[NetworkEntry, FlashOcc]:
     'scocc-r50', 'panoptic-flashocc-r50-depth4d-longterm8f-pano', 'scocc-r50-4d-stereo', 'scocc-r50-6f'])
 def test_a_frame_on_the_device_has_the_engines_labels(name):
     row, network = small(name)
-    caps = row.lift.default_caps(6)
+    caps = row.frustum.default_caps(6)
     images, _ = example_inputs(row, caps)
     engine = TorchEngine(network, channels_last=False)
     places = full_memory(engine, row, images)
@@ -62,7 +62,7 @@ def test_a_frame_on_the_device_has_the_engines_labels(name):
 
 def test_a_past_that_is_not_known_is_refused():
     row, network = small('scocc-r50-4d-stereo')
-    images, _ = example_inputs(row, row.lift.default_caps(6))
+    images, _ = example_inputs(row, row.frustum.default_caps(6))
     engine = TorchEngine(network)
     first = full_memory(engine, replace(row, history=replace(row.history, offsets_s=(9.0,))), images)
     with pytest.raises(ValueError, match='1 past frames, 0 are remembered'):
@@ -71,7 +71,7 @@ def test_a_past_that_is_not_known_is_refused():
 
 def test_work_is_counted_as_pytorch_counts_it():
     row, network = small('scocc-r50-4d-stereo')
-    images, _ = example_inputs(row, row.lift.default_caps(6))
+    images, _ = example_inputs(row, row.frustum.default_caps(6))
     engine = TorchEngine(network)
     places = full_memory(engine, row, images)
     with FlopCounterMode(display=False) as counter:

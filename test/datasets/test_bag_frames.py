@@ -82,13 +82,13 @@ def test_frame_has_nearest_images_poses_and_moved_points(bag: Path) -> None:
     assert camera.ego_from_camera[0, 3] == 1
     assert frame.fixed_from_ego[0, 3] == pytest.approx(2.0)
     # both points at 5 m in front of the sensor, which was half a metre further back when the first was measured
-    np.testing.assert_allclose(frame.points[:, 0], [5.0, 5.5], atol=1e-4)
+    np.testing.assert_allclose(frame.sweeps[0].points[:, 0], [5.0, 5.5], atol=1e-4)
 
 
 def test_between_stamps(bag: Path) -> None:
     frames = BagFrames(bag)
     frame = frames.frame(SECOND // 5 + 30_000_000)
-    assert frame.points is None
+    assert frame.sweeps == ()
     assert frame.fixed_from_ego[0, 3] == pytest.approx(2.3)
     assert frames.frame(SECOND // 5 + 70_000_000).cameras['CAM_BACK'].stamp_ns == 3 * SECOND // 10
 

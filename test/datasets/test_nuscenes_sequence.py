@@ -55,16 +55,19 @@ def test_key_frames(tree: Path) -> None:
 
 
 def test_sweeps_are_moved_to_the_frame(tree: Path) -> None:
-    points = opened(tree, sweeps_s=0.2).sensors(1).points
-    assert points is not None and points.dtype == np.float32
+    sweeps = opened(tree, sweeps_s=0.2).sensors(1).sweeps
     expected = apply(inverse(pose(0.5)), wall())
-    lags = np.unique(points[:, 4].round(3))
-    np.testing.assert_allclose(lags, [0, 0.05, 0.1, 0.15, 0.2], atol=1e-6)
-    for lag in lags:
-        of_sweep = points[np.abs(points[:, 4] - lag) < 1e-3]
-        np.testing.assert_allclose(of_sweep[:, :3], expected, atol=1e-4)
-        assert (of_sweep[:, 3] == 7).all()
-    assert len(opened(tree).sensors(1).points) == len(wall())
+    assert len(sweeps) == 5
+    for number, sweep in enumerate(sweeps):
+        assert sweep.points.dtype == np.float32
+        np.testing.assert_allclose(sweep.points[:, :3], expected, atol=1e-4)
+        assert (sweep.points[:, 3] == 7).all()
+        np.testing.assert_allclose(sweep.points[:, 5], 0.05 * number, atol=1e-6)
+        assert sweep.stamp_ns == 1000 * (START_US + 500_000) - 50_000_000 * number
+        mount = inverse(pose(0.5)) @ pose(0.5 - 0.05 * number)
+        np.testing.assert_allclose(sweep.ego_from_lidar, mount @ sweeps[0].ego_from_lidar, atol=1e-6)
+    (alone,) = opened(tree).sensors(1).sweeps
+    assert len(alone.points) == len(wall())
 
 
 def test_frames_between_key_frames(tree: Path) -> None:
@@ -87,8 +90,7 @@ def test_ego_pose_of_another_sensor(tree: Path) -> None:
     assert published.sensors.stamp_ns == plain.sensors.stamp_ns
     exposure = pose(0.5 + NUSCENES_OFFSETS_S['CAM_FRONT_LEFT'])
     np.testing.assert_allclose(published.sensors.fixed_from_ego, exposure, atol=1e-9)
-    assert published.sensors.points is not None
-    np.testing.assert_allclose(published.sensors.points[:, :3], apply(inverse(exposure), wall()), atol=1e-4)
+    np.testing.assert_allclose(published.sensors.sweeps[0].points[:, :3], apply(inverse(exposure), wall()), atol=1e-4)
     with pytest.raises(ValueError, match='no reading of CAM_ROOF'):
         opened(tree, ego_pose_of='CAM_ROOF').frame(1)
 

@@ -33,6 +33,9 @@ def pose(frame: int) -> np.ndarray:
     return matrix(np.eye(3), (0.9 * frame, 100.0, 3.0))
 
 
+POINTS = [(10, 0, 1, 0.3, 0.1), (-5, 2, 0, 0.5, 0.0), (0, 7, 2, 0.1, 1.2)]
+
+
 def calibration() -> str:
     """Text of a calibration file as MMDetection3D writes it."""
     def row(name: str, values: np.ndarray) -> str:
@@ -64,7 +67,7 @@ def write_tree(root: Path, split: str = 'validation', digit: str = '1', scene: s
             (sensors / f'image_{number}' / f'{stem}.jpg').write_bytes(simplejpeg.encode_jpeg(picture))
         (sensors / 'calib' / f'{stem}.txt').write_text(calibration())
         np.savetxt(sensors / 'pose' / f'{stem}.txt', pose(frame))
-        points = np.array([[10, 0, 1, 0.3, 0.1, 1e15], [-5, 2, 0, 0.5, 0.0, 1e15], [0, 7, 2, 0.1, 1.2, 1e15]], '<f4')
+        points = np.array([(*point, 1e15) for point in POINTS], '<f4')
         points.tofile(sensors / 'velodyne' / f'{stem}.bin')
     return root
 
@@ -92,7 +95,7 @@ def test_frames(tree: Path) -> None:
         assert camera.image.shape == (886 if name.startswith('SIDE') else 1280, 1920, 3)
         np.testing.assert_allclose(camera.intrinsics, INTRINSICS[name], rtol=1e-6)
         np.testing.assert_allclose(camera.ego_from_camera, mount(name), atol=1e-5)
-    np.testing.assert_allclose(frame.sensors.points, [[10, 0, 1, 0.3, 0], [-5, 2, 0, 0.5, 0], [0, 7, 2, 0.1, 0]], rtol=1e-6)
+    np.testing.assert_allclose(frame.sensors.sweeps[0].points, [(*point, 0) for point in POINTS], rtol=1e-6)
     assert opened(tree, 'all').name == opened(tree, 'val-003').name == 'val-003'
 
 

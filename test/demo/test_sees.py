@@ -11,7 +11,7 @@ import pytest
 from occ_perception.datasets.occ3d import OccupancyTruth
 from occ_perception.engines.select import shipped_file
 from occ_perception.geometry.transforms import inverse
-from occ_perception.runtime.frames import SensorFrame
+from occ_perception.runtime.frames import LidarSweep, SensorFrame
 from occ_perception.runtime.live_score import Score, score_labels
 
 NETWORK = 'scocc_sample'
@@ -38,8 +38,11 @@ def frames() -> tuple[list[SensorFrame], list[OccupancyTruth]]:
         for time_s in TIMES_S:
             world = render_frame(street, time_s)
             beams = world.sweep
-            points = beams.ends[np.linalg.norm(beams.ends - beams.origins, axis=1) < LIDAR_RANGE_M]
-            sensors.append(replace(sensor_frame(world), points=points))
+            points = np.zeros((len(beams.ends), 6), np.float32)
+            points[:, :3] = beams.ends
+            points = points[np.linalg.norm(beams.ends - beams.origins, axis=1) < LIDAR_RANGE_M]
+            frame = sensor_frame(world)
+            sensors.append(replace(frame, sweeps=(LidarSweep(frame.stamp_ns, points, np.eye(4)),)))
             truth = world.truth
             truths.append(OccupancyTruth(truth.semantics, truth.mask_camera.astype(bool), truth.mask_lidar.astype(bool)))
     return sensors, truths
@@ -74,7 +77,7 @@ def baselines(frames: tuple[list[SensorFrame], list[OccupancyTruth]]) -> tuple[S
     sensors, truths = frames
     constant = score_labels([prior.constant] * len(truths), truths)
     geometry = score_labels([prior.geometry] * len(truths), truths)
-    hits = score_labels([prior.label_points(frame.points) for frame in sensors], truths)
+    hits = score_labels([prior.label_points(frame.sweeps[0].points) for frame in sensors], truths)
     return replace(constant, geometric_iou=max(constant.geometric_iou, geometry.geometric_iou)), hits
 
 

@@ -33,8 +33,8 @@ def rig(name: str, turned: float, seed: int):
     random = np.random.default_rng(seed)
     poses[:, :3, :3] = poses[:, :3, :3] @ Rotation.from_rotvec(random.normal(0, turned, (6, 3))).as_matrix()
     poses[:, :3, 3] += random.normal(0, turned, (6, 3))
-    source, post = published_source(intrinsics, row.lift.input_height, row.lift.input_width)
-    return row.lift, (source, poses, np.arange(6) != seed % 6, post)
+    source, post = published_source(intrinsics, row.frustum.input_height, row.frustum.input_width)
+    return row.frustum, (source, poses, np.arange(6) != seed % 6, post)
 
 
 @pytest.mark.parametrize(('name', 'turned', 'seed'), [

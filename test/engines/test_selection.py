@@ -42,7 +42,7 @@ def test_tensorrt_labels_equal_openvino():
     from occ_perception.engines.example_inputs import example_inputs
 
     row = entry('scocc_sample')
-    images, lift_tables = example_inputs(row, row.lift.default_caps(6))
+    images, lift_tables = example_inputs(row, row.frustum.default_caps(6))
     frames = [PlacedFrame(None, lift_tables.arrays())]
     expected = open_engine(row, 'openvino').infer(images, frames).labels
     assert (open_engine(row, 'tensorrt').infer(images, frames).labels == expected).mean() > 0.995

@@ -32,22 +32,22 @@ def pose(x: float = 0.0, y: float = 0.0, yaw: float = 0.0) -> np.ndarray:
 
 def test_fields_are_read_by_name() -> None:
     cloud = records()
-    cloud['intensity'], cloud['time'] = 5, -0.02
+    cloud['intensity'], cloud['ring'], cloud['time'] = 5, 31, -0.02
     points, left_out = points_from_cloud(cloud_of(cloud), 0, '/lidar')
     assert points.dtype == np.float32
     assert left_out == 0
-    np.testing.assert_allclose(points[2], [2, 12, 22, 5, -0.02])
+    np.testing.assert_allclose(points[2], [2, 12, 22, 5, 31, -0.02])
 
 
 def test_other_time_fields() -> None:
     nanoseconds = records(extra=(('t', '<u4'),))
     nanoseconds['t'] = 50_000_000
-    assert points_from_cloud(cloud_of(nanoseconds), 0, '/lidar')[0][0, 4] == pytest.approx(0.05)
+    assert points_from_cloud(cloud_of(nanoseconds), 0, '/lidar')[0][0, 5] == pytest.approx(0.05)
     absolute = records(extra=(('timestamp', '<f8'),))
     absolute['timestamp'] = 1_600_000_000.25
     points, _ = points_from_cloud(cloud_of(absolute), 1_600_000_000_300_000_000, '/lidar')
-    assert points[0, 4] == pytest.approx(-0.05, abs=1e-6)
-    assert (points[:, 3] == 0).all()
+    assert points[0, 5] == pytest.approx(-0.05, abs=1e-6)
+    assert (points[:, 3] == 0).all() and (points[:, 4] == -1).all()
 
 
 def test_padded_rows_and_organised_clouds() -> None:
@@ -88,27 +88,27 @@ def test_a_wall_seen_from_a_turning_vehicle_comes_out_flat() -> None:
         return pose(100 + speed * t, 50.0, rate * t)
 
     wall = np.stack([np.full(500, 120.0), rng.uniform(40, 60, 500), rng.uniform(0, 3, 500)], axis=1)
-    points = np.zeros((500, 5), np.float32)
+    points = np.zeros((500, 6), np.float32)
     for i, t in enumerate(times):
         points[i, :3] = apply(inverse(pose_at(float(t)) @ ego_from_sensor), wall[i:i + 1])[0]
-    points[:, 3], points[:, 4] = 7, times
+    points[:, 3], points[:, 4], points[:, 5] = 7, 3, times
     first, last = time_span(points)
     out = to_ego(points, ego_from_sensor, pose_at(first), pose_at(last), pose_at(0.0))
     moved = apply(pose_at(0.0), out[:, :3].astype(np.float64))
     assert np.abs(moved - wall).max() < 1e-3
-    np.testing.assert_allclose(out[:, 4], -times, atol=1e-6)
-    assert (out[:, 3] == 7).all()
+    np.testing.assert_allclose(out[:, 5], -times, atol=1e-6)
+    assert (out[:, 3] == 7).all() and (out[:, 4] == 3).all()
     still = to_ego(points, ego_from_sensor, pose_at(0.0), pose_at(0.0), pose_at(0.0))
     assert np.abs(apply(pose_at(0.0), still[:, :3].astype(np.float64)) - wall).max() > 0.3
 
 
 def test_history_is_chosen_by_time_and_moved_with_the_vehicle() -> None:
     history = SweepHistory(window_ns=100_000_000)
-    point = np.array([[10, 0, 0, 1, 0]], np.float32)
+    point = np.array([[10, 0, 0, 1, 5, 0]], np.float32)
     history.add(0, point, pose(0))
     history.add(60_000_000, point, pose(1))
     both = history.add(120_000_000, point, pose(2))
     np.testing.assert_allclose(both[:, 0], [10, 9])
-    np.testing.assert_allclose(both[:, 4], [0, 0.06], atol=1e-6)
+    np.testing.assert_allclose(both[:, 5], [0, 0.06], atol=1e-6)
     assert len(history.add(0, point, pose(0))) == 1
     assert len(SweepHistory(0).add(1, point, pose(0))) == 1

@@ -32,7 +32,7 @@ from occ_perception.runtime.sequence import place_frames
 from occ_perception.training.start import start_from
 
 NAME = 'scocc_sample'
-CAPS = entry(NAME).lift.default_caps(6)
+CAPS = entry(NAME).frustum.default_caps(6)
 
 
 def lively_network() -> FlashOcc:
@@ -107,7 +107,7 @@ def test_images_and_geometry_are_really_inputs(exported):
 
 @pytest.mark.heavy
 def test_other_table_sizes_are_exported_on_demand(weights, tmp_path):
-    caps = entry(NAME).lift.upright_caps(6)
+    caps = entry(NAME).frustum.upright_caps(6)
     export_onnx(NAME, weights, tmp_path / 'upright.onnx', caps)
     inputs = onnx.load(tmp_path / 'upright.onnx').graph.input
     assert {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in inputs}['sum_1'] == [2, caps.rows[0]]
@@ -180,7 +180,7 @@ def test_a_stereo_network_is_exported_in_three_graphs(memory, tmp_path):
     config = replace(config_of(row.name), backbone=BackboneConfig('basic', 8, (8, 16, 24, 32), (1, 1, 1, 1), (0, 2, 3)),
                      neck_channels=16, lift_channels=8, bev_widths=(16, 16, 16), bev_channels=16, head_channels=16)
     torch.manual_seed(0)
-    network = FlashOcc(config, row.preprocessing, row.lift).eval()
+    network = FlashOcc(config, row.preprocessing, row.frustum).eval()
     with torch.no_grad():
         network.occ_head.predicter[0].weight.normal_(std=3)
     path = tmp_path / 'stereo.onnx'
@@ -193,7 +193,7 @@ def test_a_stereo_network_is_exported_in_three_graphs(memory, tmp_path):
                        for a in np.arange(6)])
     memories = [TemporalMemory(row.history, memory) for _ in engines]
     for step in range(3):
-        images = example_inputs(row, row.lift.default_caps(6), seed=step)[0]
+        images = example_inputs(row, row.frustum.default_caps(6), seed=step)[0]
         fixed_from_ego = matrix(np.eye(3), (4.0 * step, 0, 0))
         cameras = CameraSet(intrinsics, mounts, fixed_from_ego @ mounts, np.ones(6, bool))
         labels = []

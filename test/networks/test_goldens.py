@@ -180,7 +180,7 @@ def test_frame_by_frame_equals_the_published_code_at_every_stage(name):
 def test_lift_keeps_the_published_points():
     row, golden = entry('flashocc-r50-M0'), np.load(GOLDEN / 'flashocc-r50-M0.npz')
     intrinsics, poses, transforms = reference_inputs.rig(256, 704)
-    tables = build_lift_tables(row.lift, intrinsics, poses, network_from_source=transforms)
+    tables = build_lift_tables(row.frustum, intrinsics, poses, network_from_source=transforms)
     points, cells = golden['pool_counts'][:2]
     assert (tables.slot != OUTSIDE).sum() == points
     assert (tables.cell != tables.sum_1.shape[1] - 1).sum() == cells

@@ -176,7 +176,7 @@ def test_the_engine_takes_the_form_from_the_manifest(tmp_path, headed):
     torch.save(headed, tmp_path / 'w.pth')
     imported = import_checkpoint(tmp_path / 'w.pth')
     row = entry_of_weights(entry(SAMPLE), imported.weights)
-    assert row.instances and row.lift == entry(SAMPLE).lift
+    assert row.instances and row.frustum == entry(SAMPLE).frustum
     engine = open_torch(row, imported.weights)
     assert same_values(engine._network.state_dict(), headed)
     with pytest.raises(ValueError, match='holds weights of scocc_sample, not of scocc-r50'):
@@ -201,13 +201,13 @@ def test_further_past_frames_become_history(tmp_path):
 
 def test_other_depth_bins_move_the_frustum(tmp_path):
     row = entry(SAMPLE)
-    finer = replace(row, lift=replace(row.lift, depth_step=0.5))
+    finer = replace(row, lift=replace(row.frustum, depth_step=0.5))
     torch.save(build_network(finer).state_dict(), tmp_path / 'w.pth')
     imported = import_checkpoint(tmp_path / 'w.pth', SAMPLE)
     assert dict(imported.manifest.lift) == {'depth_step': 0.5}
     assert any('88 depth bins are taken to lie from 1 to 45 m, 0.5 m apart' in note for note in imported.notes)
     row = entry_of_weights(row, imported.weights)
-    assert row.lift.bins == 88
+    assert row.frustum.bins == 88
     load_weights(build_network(row), imported.weights)
     imported = import_checkpoint(tmp_path / 'w.pth', SAMPLE, depth=(1.0, 89.0, 1.0), spacing='sid')
     assert dict(imported.manifest.lift) == {'depth_stop': 89.0, 'spacing': 'sid'}
@@ -218,7 +218,7 @@ def test_other_depth_bins_move_the_frustum(tmp_path):
 
 def test_predictor_runs_another_form(tmp_path):
     row = entry(SAMPLE)
-    finer = replace(row, lift=replace(row.lift, depth_step=0.5), changes={'lift_channels': 24, 'centers': True})
+    finer = replace(row, lift=replace(row.frustum, depth_step=0.5), changes={'lift_channels': 24, 'centers': True})
     network = build_network(finer)
     torch.save(network.state_dict(), tmp_path / 'w.pth')
     predictor = Predictor(SAMPLE, weights=import_checkpoint(tmp_path / 'w.pth', SAMPLE).weights, threads=1)
@@ -237,7 +237,7 @@ def test_predictor_runs_another_form(tmp_path):
 
 def test_unknown_depth_bins_are_asked_for(tmp_path):
     row = entry(SAMPLE)
-    odd = replace(row, lift=replace(row.lift, depth_step=0.8))
+    odd = replace(row, lift=replace(row.frustum, depth_step=0.8))
     torch.save(build_network(odd).state_dict(), tmp_path / 'w.pth')
     with pytest.raises(ValueError, match=r'has 44: say where they lie, as in --depth 1 45 0\.8'):
         import_checkpoint(tmp_path / 'w.pth', SAMPLE)

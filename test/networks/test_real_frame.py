@@ -41,7 +41,7 @@ def test_real_frame_gives_finite_outputs(name, shared, tmp_path):
         mount = np.array(about['camera_to_ego'])
         cameras[camera] = CameraImage(camera, round(1e9 * about['timestamp_s']), source, np.array(about['intrinsic']), mount,
                                       poses[-1] @ np.linalg.inv(mount))
-    tables = build_lift_tables(row.lift, np.stack(intrinsics), np.stack(poses), row.lift.default_caps(6))
+    tables = build_lift_tables(row.frustum, np.stack(intrinsics), np.stack(poses), row.frustum.default_caps(6))
     assert (tables.slot != OUTSIDE).mean() > 0.4
 
     network = build_network(name)

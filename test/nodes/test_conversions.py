@@ -87,15 +87,15 @@ def test_images_clouds_and_calibration_round_trip() -> None:
     info = camera_info_message(k, 6, 8, head)
     np.testing.assert_array_equal(np.reshape(info.k, (3, 3)), k)
     np.testing.assert_array_equal(np.reshape(info.p, (3, 4))[:, :3], k)
-    points = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32)
-    cloud = cloud_message(points, ('x', 'y', 'z', 'intensity', 'time_lag'), head)
+    points = np.random.default_rng(0).normal(size=(7, 6)).astype(np.float32)
+    cloud = cloud_message(points, SWEEP_FIELDS, head)
     np.testing.assert_array_equal(sweep_points(cloud), points)
     with pytest.raises(ValueError, match='expected'):
-        sweep_points(cloud_message(points, 'abcde', head))
+        sweep_points(cloud_message(points, 'abcdef', head))
 
 
 def test_a_received_sweep_is_a_view_of_its_message() -> None:
-    points = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32)
+    points = np.random.default_rng(0).normal(size=(7, 6)).astype(np.float32)
     cloud = cloud_message(points, SWEEP_FIELDS, header(STAMP, 'base_link'))
     received = sweep_points(cloud)
     cloud.data[:4] = array('B', np.float32(9).tobytes())

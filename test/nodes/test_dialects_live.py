@@ -65,4 +65,4 @@ def test_foreign_bags_are_served(tmp_path: Path, write: Callable[[Path, float], 
     for points in sweeps.values():
         np.testing.assert_allclose(np.linalg.norm(points[:, :2] - LIDAR_MOUNT[0][:2], axis=1), 10, atol=1e-3)
         np.testing.assert_allclose(points[:, 2], LIDAR_MOUNT[0][2], atol=1e-5)
-        assert (points[:, 3] == 7).all() and (points[:, 4] == 0).all()
+        assert (points[:, 3] == 7).all() and (points[:, 5] == 0).all()

@@ -53,7 +53,7 @@ def test_nodes_get_back_what_the_tree_holds(tmp_path: Path) -> None:
         reading = readings[stamp]
         stored = np.fromfile(reading.path, np.float32).reshape(-1, 5)
         np.testing.assert_allclose(points[:, :3], apply(reading.ego_from_sensor, stored[:, :3].astype(float)), atol=0.005)
-        assert points[:, 4].max() > 0.049
+        assert points[:, 5].max() > 0.049
     for message, sample in zip(ear.heard['truth'], data.samples(scene), strict=True):
         truth = read_truth(tmp_path / 'gts' / NAME / sample.token / 'labels.npz')
         np.testing.assert_array_equal(labels_of(message)[0], truth.labels)

@@ -81,7 +81,7 @@ def test_the_past_is_lifted_from_where_it_was_seen_into_where_the_vehicle_is(mak
     source, post = published_source(np.stack([K] * 6), 128, 352)
     for placed, time_s in ((present, 1.5), (past, 1.0)):
         poses = [np.linalg.inv(pose(1.5)) @ pose(time_s - 0.01 * i) @ turn(i) @ matrix(FORWARD, (1.0, 0, 1.5)) for i in range(6)]
-        expected = build_lift_tables(row.lift, source, np.stack(poses), row.lift.default_caps(6), network_from_source=post)
+        expected = build_lift_tables(row.frustum, source, np.stack(poses), row.frustum.default_caps(6), network_from_source=post)
         np.testing.assert_array_equal(placed.tables['slot'], expected.slot)
         np.testing.assert_array_equal(placed.tables['cell'], expected.cell)
     assert prediction.past_stamps_ns == (SECOND,)
@@ -210,7 +210,7 @@ def drive():
         views = [world.cameras[name] for name in row.cameras]
         cameras = CameraSet(sample.intrinsics, np.stack([v.ego_from_camera for v in views]),
                             np.stack([v.fixed_from_ego @ v.ego_from_camera for v in views]), np.ones(6, bool))
-        depth = depth_histogram(sample.depth_m, row.lift.depth_start, row.lift.depth_step, row.lift.bins)
+        depth = depth_histogram(sample.depth_m, row.frustum.depth_start, row.frustum.depth_step, row.frustum.bins)
         seen = torch.from_numpy(depth)[None], torch.from_numpy(class_histogram(sample.pixel_class)[:, :FREE])[None]
         moments.append((world, cameras, seen))
     monkeypatch.undo()
@@ -229,7 +229,7 @@ def test_a_turning_vehicle_finds_past_things_where_they_are(drive):
         placed_otherwise = replace(old, fixed_from_camera=fixed_from_camera)
         remembered = Remembered(0, before.fixed_from_ego, placed_otherwise, FrameMemory('p'), False)
         placed = place_frames(row, False, cameras, now.fixed_from_ego, [remembered])[1]
-        found = lift(*seen, LiftTensors.from_arrays(placed.tables), row.lift.map_shape)[0, still].numpy()
+        found = lift(*seen, LiftTensors.from_arrays(placed.tables), row.frustum.map_shape)[0, still].numpy()
         return float((found * truth).sum() / found.sum())
 
     moved = np.linalg.inv(now.fixed_from_ego) @ before.fixed_from_ego

@@ -77,7 +77,7 @@ def test_ego_motion_between_exposure_and_reference_is_in_the_tables(predictor):
     predictor.predict(_frame(predictor.entry.cameras, moved))
     got = predictor.engine.tables
     mounts = [moved @ _yaw(index) @ matrix(FORWARD, (1.0, 0, 1.5)) for index in range(6)]
-    lift = predictor.entry.lift
+    lift = predictor.entry.frustum
     source, post = published_source(np.stack([K] * 6), 128, 352)
     expected = build_lift_tables(lift, source, np.stack(mounts), lift.default_caps(6), network_from_source=post).arrays()
     for name, table in expected.items():

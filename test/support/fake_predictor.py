@@ -34,8 +34,8 @@ class FakePredictor:
             image, intrinsics = fit(camera.image, camera.intrinsics, self.entry.preprocessing)
             for array in (image, np.round(intrinsics, 6), np.round(camera.ego_from_camera, 6), np.round(camera.fixed_from_ego, 6)):
                 check = zlib.crc32(np.ascontiguousarray(array), check)
-        if frame.points is not None:
-            check = zlib.crc32(np.ascontiguousarray(np.round(frame.points, 3)), check)
+        for sweep in frame.sweeps:
+            check = zlib.crc32(np.ascontiguousarray(np.round(sweep.points, 3)), check)
         rng = np.random.default_rng(check)
         labels = np.full(self.entry.grid.shape, FREE, np.uint8)
         labels[:, :, :2] = 11

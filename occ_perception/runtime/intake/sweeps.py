@@ -10,6 +10,10 @@ from occ_perception.geometry.transforms import inverse, quaternion_from_rotation
 
 DATATYPES = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 8: 'f8'}
 """sensor_msgs/PointField datatype -> numpy type."""
+COLUMNS = 'x', 'y', 'z', 'intensity', 'ring'
+"""Names of the columns of points in front of the time."""
+RING, TIME = 4, 5
+"""Columns of points."""
 
 
 class CloudError(ValueError):
@@ -17,10 +21,11 @@ class CloudError(ValueError):
 
 
 def points_from_cloud(cloud: Any, stamp_ns: int, topic: str) -> tuple[np.ndarray, int]:
-    """Points of a PointCloud2 in its own frame: ((M, 5) float32 x, y, z, intensity, time; non-finite points left out).
+    """Points of a PointCloud2 in its own frame: ((M, 6) float32 x, y, z, intensity, ring, time; points without a
+    finite place left out, how many these were).
 
     cloud has the attributes of sensor_msgs/PointCloud2. time is in seconds relative to stamp_ns, from a field `time` (seconds),
-    `t` (nanoseconds) or `timestamp` (seconds, absolute); 0 without one. Intensity is 0 where the cloud has none.
+    `t` (nanoseconds) or `timestamp` (seconds, absolute); 0 without one. Intensity is 0 and ring is -1 where the cloud has none.
     Raises CloudError for an empty cloud, missing x, y, z, or sizes that do not fit the data.
     """
     fields = {f.name: f for f in cloud.fields}
@@ -36,7 +41,7 @@ def points_from_cloud(cloud: Any, stamp_ns: int, topic: str) -> tuple[np.ndarray
     if row_step < cloud.width * cloud.point_step or flat.size < row_step * cloud.height:
         raise CloudError(f'{topic}: {flat.size} bytes do not hold {cloud.height} rows of {cloud.width} points '
                          f'of {cloud.point_step} bytes')
-    wanted = [name for name in ('x', 'y', 'z', 'intensity', 'time', 't', 'timestamp') if name in fields]
+    wanted = [name for name in (*COLUMNS, 'time', 't', 'timestamp') if name in fields]
     bad = [name for name in wanted if fields[name].datatype not in DATATYPES]
     if bad:
         raise CloudError(f'{topic}: field {bad[0]} has unknown datatype {fields[bad[0]].datatype}')
@@ -44,16 +49,17 @@ def points_from_cloud(cloud: Any, stamp_ns: int, topic: str) -> tuple[np.ndarray
                       'offsets': [fields[name].offset for name in wanted], 'itemsize': cloud.point_step})
     rows = flat[:row_step * cloud.height].reshape(cloud.height, row_step)[:, :cloud.width * cloud.point_step]
     records = np.ascontiguousarray(rows).view(dtype).reshape(-1)
-    points = np.zeros((count, 5), np.float32)
-    for column, name in enumerate(('x', 'y', 'z', 'intensity')):
+    points = np.zeros((count, 6), np.float32)
+    points[:, RING] = -1
+    for column, name in enumerate(COLUMNS):
         if name in wanted:
             points[:, column] = records[name]
     if 'time' in wanted:
-        points[:, 4] = records['time']
+        points[:, TIME] = records['time']
     elif 't' in wanted:
-        points[:, 4] = records['t'] * 1e-9
+        points[:, TIME] = records['t'] * 1e-9
     elif 'timestamp' in wanted:
-        points[:, 4] = records['timestamp'].astype(np.float64) - stamp_ns * 1e-9
+        points[:, TIME] = records['timestamp'].astype(np.float64) - stamp_ns * 1e-9
     finite = np.isfinite(points).all(axis=1)
     left_out = count - int(finite.sum())
     if left_out == count:
@@ -62,25 +68,25 @@ def points_from_cloud(cloud: Any, stamp_ns: int, topic: str) -> tuple[np.ndarray
 
 
 def time_span(points: np.ndarray) -> tuple[float, float]:
-    """First and last measuring time of (M, 5) points, seconds relative to their cloud's stamp."""
-    return float(points[:, 4].min()), float(points[:, 4].max())
+    """First and last measuring time of (M, 6) points, seconds relative to their cloud's stamp."""
+    return float(points[:, TIME].min()), float(points[:, TIME].max())
 
 
 def to_ego(points: np.ndarray, ego_from_sensor: np.ndarray, fixed_from_ego_first: np.ndarray, fixed_from_ego_last: np.ndarray,
            fixed_from_ego_reference: np.ndarray, reference_s: float = 0.0) -> np.ndarray:
-    """Points moved to the ego frame at the reference time: (M, 5) float32 x, y, z, intensity, time lag [s].
+    """Points moved to the ego frame at the reference time: (M, 6) float32 x, y, z, intensity, ring, time lag [s].
 
-    points: (M, 5) as points_from_cloud gives them. The ego poses (4, 4) are those at the first and the last point's time
+    points: (M, 6) as points_from_cloud gives them. The ego poses (4, 4) are those at the first and the last point's time
     (see time_span) and at the reference; between the two the vehicle is taken to move evenly. reference_s: the reference's
     time in seconds relative to the cloud's stamp. Time lag = reference minus the point's own time.
     """
     columns = np.ascontiguousarray(points.T)
-    first_s, last_s = columns[4].min(), columns[4].max()
-    fraction = (columns[4] - first_s) / max(last_s - first_s, np.float32(1e-9))
+    first_s, last_s = columns[TIME].min(), columns[TIME].max()
+    fraction = (columns[TIME] - first_s) / max(last_s - first_s, np.float32(1e-9))
     first = inverse(fixed_from_ego_reference) @ fixed_from_ego_first
     last = inverse(fixed_from_ego_reference) @ fixed_from_ego_last
     _move_evenly(columns[:3], fraction, ego_from_sensor, first, last)
-    np.subtract(np.float32(reference_s), columns[4], out=columns[4])
+    np.subtract(np.float32(reference_s), columns[TIME], out=columns[TIME])
     return np.ascontiguousarray(columns.T)
 
 
@@ -88,13 +94,13 @@ def move_to_reference(points: np.ndarray, fixed_from_ego: np.ndarray, fixed_from
                       out: np.ndarray | None = None) -> np.ndarray:
     """An earlier sweep in the ego frame of its own time moved to the reference's; its time lags grow by lag_s.
 
-    out: (M, 5) float32 to write to, in place of a new array.
+    out: (M, 6) float32 to write to, in place of a new array.
     """
     out = np.empty_like(points) if out is None else out
     reference_from_ego = (inverse(fixed_from_ego_reference) @ fixed_from_ego).astype(points.dtype)
     np.add(np.einsum('mj,ij->mi', points[:, :3], reference_from_ego[:3, :3]), reference_from_ego[:3, 3], out=out[:, :3])
-    out[:, 3] = points[:, 3]
-    np.add(points[:, 4], np.float32(lag_s), out=out[:, 4])
+    out[:, 3:TIME] = points[:, 3:TIME]
+    np.add(points[:, TIME], np.float32(lag_s), out=out[:, TIME])
     return out
 
 
@@ -135,7 +141,7 @@ class SweepHistory:
         self._sweeps: list[tuple[int, np.ndarray, np.ndarray]] = []
 
     def add(self, stamp_ns: int, points: np.ndarray, fixed_from_ego: np.ndarray) -> np.ndarray:
-        """Take a sweep ((M, 5), ego frame at stamp_ns) and return it with those of the window, newest first."""
+        """Take a sweep ((M, 6), ego frame at stamp_ns) and return it with those of the window, newest first."""
         if self._sweeps and self._sweeps[-1][0] - stamp_ns > self.jump_back_ns:
             self._sweeps.clear()
         self._sweeps = [sweep for sweep in self._sweeps if stamp_ns - self.window_ns <= sweep[0] < stamp_ns]
@@ -144,7 +150,7 @@ class SweepHistory:
             self._sweeps.append((stamp_ns, points, fixed_from_ego))
         if not earlier:
             return points
-        out = np.empty((len(points) + sum(len(old) for _, old, _ in earlier), 5), np.float32)
+        out = np.empty((len(points) + sum(len(old) for _, old, _ in earlier), 6), np.float32)
         out[:len(points)] = points
         end = len(points)
         for old_ns, old, pose in earlier:
