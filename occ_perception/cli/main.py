@@ -11,6 +11,7 @@ from keyword import iskeyword
 
 SUBCOMMANDS = {
     'bag': 'write scenes of a nuScenes data set as ROS 2 bags; add CameraInfo to bags that lack it',
+    'build': 'make the float16 or int8 files of a network, and TensorRT engines of them',
     'demo': 'generate a street, replay it through the live nodes, score and picture what comes out',
     'eval': 'score a network on a data set, or what the live nodes publish for a bag',
     'import': 'make a published checkpoint (.pth) into weights that the nodes run',

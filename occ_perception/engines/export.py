@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import logging
@@ -144,6 +145,9 @@ def _trace(graph: ExportedGraph, inputs: Sequence[Tensor]) -> onnx.ModelProto:
     assert program is not None
     model = program.model
     passes.InlinePass()(model)
+    for node in model.graph:  # such as network.img_neck.fpn_convs.0.conv/Conv: patterns of layers can name modules
+        *_, module, _ = ast.literal_eval(node.metadata_props.get('pkg.torch.onnx.name_scopes', "['', '']"))
+        node.name = f'{module}/{node.op_type}'
     onnxscript.optimizer.fold_constants(model, input_size_limit=1 << 20, output_size_limit=1 << 20)
     for tidy in (passes.RemoveUnusedNodesPass(), passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
                  passes.DeduplicateInitializersPass(size_limit=1 << 20), passes.CommonSubexpressionEliminationPass(),

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from occ_perception.engines.cache import cache_folder, cache_key, locked, read_checked, write_checked
-from occ_perception.engines.tensorrt_build import DEFAULT_WORKSPACE_BYTES, BuildProgress, BuiltPlan, Report
+from occ_perception.engines.tensorrt_build import BuildProgress, BuiltPlan, Report
 
 REPORT_PERIOD_S = 0.2
 
@@ -25,11 +25,10 @@ class PlanTarget:
     driver: str
     gpu: str
     capability: str
-    workspace_bytes: int = DEFAULT_WORKSPACE_BYTES
 
     def parts(self) -> tuple[str, ...]:
         """For a cache key."""
-        return self.tensorrt, self.driver, self.gpu, self.capability, str(self.workspace_bytes)
+        return self.tensorrt, self.driver, self.gpu, self.capability
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class PlanFile:
             if found is not None:
                 return found
             try:
-                timings = self.path.parent / f'timings-{cache_key(*self.target.parts()[:4])[:24]}.cache'
+                timings = self.path.parent / f'timings-{cache_key(*self.target.parts())[:24]}.cache'
                 built = build(read_checked(timings) or b'', _Notice(news, report))
                 write_checked(timings, built.timing_cache)
                 write_checked(self.path, bytes.fromhex(self.key) + built.plan)

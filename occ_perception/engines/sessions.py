@@ -16,7 +16,7 @@ def session_opener(backend: str, precision: str, threads: int | None = None) -> 
     """
     if backend == 'tensorrt':
         from occ_perception.engines.tensorrt_engine import TensorRtSession
-        return TensorRtSession
+        return partial(TensorRtSession, precision=precision)
     if backend == 'onnxruntime':
         from occ_perception.engines.onnxruntime_session import OnnxRuntimeSession
         return partial(OnnxRuntimeSession, threads=threads, precision=precision)

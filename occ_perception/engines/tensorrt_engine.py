@@ -1,17 +1,20 @@
-"""TensorRT (10 and 11) on an exported ONNX file, float32; the built engine is cached for this file and this GPU."""
+"""TensorRT (10 and 11) on exported ONNX files; plans are kept in the cache for the file, TensorRT, driver and GPU."""
 
 from __future__ import annotations
 
 import ctypes
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from occ_perception.engines.cache import cache_folder, cache_key, read_checked, write_checked
+from occ_perception.engines.plan_cache import PlanFile, PlanTarget
 from occ_perception.engines.protocol import EngineUnavailable
+from occ_perception.engines.tensorrt_build import DEFAULT_WORKSPACE_BYTES, BuildProgress, Report, build_plan, check_version
+from occ_perception.engines.tensorrt_files import tensorrt_file
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,10 +32,14 @@ def missing_for_tensorrt() -> str | None:
     if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
         return "the NVIDIA driver reports no usable GPU: check nvidia-smi, or choose backend 'openvino'"
     try:
-        import tensorrt  # noqa: F401
+        import tensorrt
     except ImportError as error:
         return (f'the tensorrt package does not import ({error}): pip install --extra-index-url https://pypi.nvidia.com '
                 'tensorrt (its libraries are not on PyPI)')
+    try:
+        check_version(tensorrt)
+    except EngineUnavailable as error:
+        return str(error)
     try:
         import torch
     except ImportError:
@@ -42,75 +49,118 @@ def missing_for_tensorrt() -> str | None:
     return None
 
 
-class TensorRtSession:
-    """Runs an exported network on the current CUDA device (graph_engine.Session); builds the engine when none is cached."""
+def local_plan(onnx_file: Path, precision: str) -> PlanFile:
+    """Where the plan of a file of a network lies, or will lie, for TensorRT and the GPU of this process.
 
-    def __init__(self, onnx_file: Path) -> None:
-        missing = missing_for_tensorrt()
-        if missing:
-            raise EngineUnavailable(f"backend 'tensorrt' cannot run here: {missing}")
+    Raises EngineUnavailable where TensorRT cannot run.
+    """
+    missing = missing_for_tensorrt()
+    if missing:
+        raise EngineUnavailable(f"backend 'tensorrt' cannot run here: {missing}")
+    import tensorrt
+    import torch
+
+    target = PlanTarget(f'tensorrt {tensorrt.__version__}', _driver_version(), torch.cuda.get_device_name(),
+                        '.'.join(map(str, torch.cuda.get_device_capability())))
+    return PlanFile.of(tensorrt_file(onnx_file, precision), precision, target)
+
+
+def obtain_plan(onnx_file: Path, precision: str, report: Report | None = None, workspace_bytes: int = DEFAULT_WORKSPACE_BYTES,
+                again: bool = False) -> bytes:
+    """The plan of a file of a network: from the cache, else built now (minutes), or by the process that is building it already.
+
+    report: told the progress; the log is, where there is none. again: build also what is in the cache.
+    """
+    plan = local_plan(onnx_file, precision)
+    import tensorrt
+
+    if again:
+        plan.path.unlink(missing_ok=True)
+
+    def build(timing_cache: bytes, tell: Report) -> Any:
+        _LOG.warning('building a TensorRT engine for %s; this takes minutes and is done once', onnx_file.name)
+        return build_plan(tensorrt, plan.onnx_file, tell, workspace_bytes, timing_cache)
+    return plan.obtain(build, report or partial(_log_progress, onnx_file.name))
+
+
+def _log_progress(name: str, progress: BuildProgress) -> None:
+    _LOG.info('%s: %.0f %%, %s', name, 100 * progress.fraction, progress.phase)
+
+
+def _driver_version() -> str:
+    """Such as 570.86.15; the CUDA version that it supports where the management library is not there."""
+    try:
+        management = ctypes.CDLL('libnvidia-ml.so.1')
+        version = ctypes.create_string_buffer(80)
+        if not management.nvmlInit_v2() and not management.nvmlSystemGetDriverVersion(version, len(version)):
+            return version.value.decode()
+    except OSError:
+        pass
+    number = ctypes.c_int()
+    ctypes.CDLL('libcuda.so.1').cuDriverGetVersion(ctypes.byref(number))
+    return f'CUDA {number.value}'
+
+
+class TensorRtTensors:
+    """An exported graph on the current CUDA device, torch tensors in and out; nothing is copied to the host or waited for.
+
+    shapes: of the inputs, dtypes: theirs. Outputs are the same tensors in every call: copy what has to outlast the next one.
+    """
+
+    def __init__(self, onnx_file: Path, precision: str = 'f32') -> None:
+        plan = obtain_plan(onnx_file, precision)
         import tensorrt
         import torch
 
-        self._torch = torch
-        logger = tensorrt.Logger(tensorrt.Logger.WARNING)
-        plan = _plan(onnx_file, tensorrt, torch, logger)
-        self._runtime = tensorrt.Runtime(logger)
+        self._runtime = tensorrt.Runtime(tensorrt.Logger(tensorrt.Logger.WARNING))
         self._engine = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            raise ValueError(f'TensorRT {tensorrt.__version__} does not load its own engine of {onnx_file.name}: '
+                             f'build it again (occ build NAME --again)')
         self._context = self._engine.create_execution_context()
-        self._stream = torch.cuda.Stream()
-        self._inputs: dict[str, Any] = {}
-        self._outputs: dict[str, Any] = {}
+        kinds = {'FLOAT': torch.float32, 'HALF': torch.float16, 'INT32': torch.int32, 'INT64': torch.int64,
+                 'UINT8': torch.uint8, 'INT8': torch.int8, 'BOOL': torch.bool}
+        self.inputs: dict[str, torch.Tensor] = {}
+        self.outputs: dict[str, torch.Tensor] = {}
         for index in range(self._engine.num_io_tensors):
             name = self._engine.get_tensor_name(index)
-            tensor = torch.empty(tuple(self._engine.get_tensor_shape(name)),
-                                 dtype=_torch_dtypes(torch)[self._engine.get_tensor_dtype(name).name], device='cuda')
+            tensor = torch.empty(tuple(self._engine.get_tensor_shape(name)), dtype=kinds[self._engine.get_tensor_dtype(name).name],
+                                 device='cuda')
             self._context.set_tensor_address(name, tensor.data_ptr())
             is_input = self._engine.get_tensor_mode(name) == tensorrt.TensorIOMode.INPUT
-            (self._inputs if is_input else self._outputs)[name] = tensor
-        self.shapes: dict[str, tuple[int, ...]] = {name: tuple(tensor.shape) for name, tensor in self._inputs.items()}
-        self.description = f'tensorrt {tensorrt.__version__}, {torch.cuda.get_device_name()}, f32'
+            (self.inputs if is_input else self.outputs)[name] = tensor
+        self.shapes: dict[str, tuple[int, ...]] = {name: tuple(tensor.shape) for name, tensor in self.inputs.items()}
+        self.description = f'tensorrt {tensorrt.__version__}, {torch.cuda.get_device_name()}, {precision}'
+
+    def launch(self) -> None:
+        """Compute outputs from inputs, in the current CUDA stream."""
+        import torch
+
+        if not self._context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
+            raise RuntimeError('TensorRT refused to run the engine; see its log lines above')
+
+
+class TensorRtSession:
+    """An exported graph on the current CUDA device, arrays in and out; see graph_engine.Session."""
+
+    def __init__(self, onnx_file: Path, precision: str = 'f32') -> None:
+        self._graph = TensorRtTensors(onnx_file, precision)
+        self.shapes, self.description = self._graph.shapes, self._graph.description
+        import torch
+
+        self._stream = torch.cuda.Stream()
+        self._staged = {name: tensor.cpu().pin_memory() for name, tensor in {**self._graph.inputs, **self._graph.outputs}.items()}
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """See Session.run."""
-        torch = self._torch
+        import torch
+
         with torch.cuda.stream(self._stream):
-            for name, tensor in self._inputs.items():
-                tensor.copy_(torch.from_numpy(np.ascontiguousarray(feeds[name])), non_blocking=True)
-            if not self._context.execute_async_v3(self._stream.cuda_stream):
-                raise RuntimeError('TensorRT refused to run the engine; see its log lines above')
-            outputs = {name: tensor.to('cpu', non_blocking=True) for name, tensor in self._outputs.items()}
+            for name, tensor in self._graph.inputs.items():
+                np.copyto(self._staged[name].numpy(), feeds[name], casting='same_kind')
+                tensor.copy_(self._staged[name], non_blocking=True)
+            self._graph.launch()
+            for name, tensor in self._graph.outputs.items():
+                self._staged[name].copy_(tensor, non_blocking=True)
         self._stream.synchronize()
-        return {name: tensor.numpy() for name, tensor in outputs.items()}
-
-
-def _torch_dtypes(torch) -> dict:
-    return {'FLOAT': torch.float32, 'HALF': torch.float16, 'INT32': torch.int32, 'INT64': torch.int64,
-            'UINT8': torch.uint8, 'INT8': torch.int8, 'BOOL': torch.bool}
-
-
-def _plan(onnx_file: Path, tensorrt, torch, logger) -> bytes:
-    """Serialised engine for this file, TensorRT version and GPU: from the cache, else built now (minutes)."""
-    onnx_bytes = onnx_file.read_bytes()
-    capability = '.'.join(map(str, torch.cuda.get_device_capability()))
-    driver = ctypes.c_int()
-    ctypes.CDLL('libcuda.so.1').cuDriverGetVersion(ctypes.byref(driver))
-    key = cache_key(onnx_bytes, tensorrt.__version__, torch.cuda.get_device_name(), capability, str(driver.value), 'f32')
-    path = cache_folder() / f'{onnx_file.stem}-{key[:24]}.engine'
-    cached = read_checked(path)
-    if cached is not None:
-        return cached
-    _LOG.warning('building a TensorRT engine for %s; this takes minutes and is done once', onnx_file.name)
-    builder = tensorrt.Builder(logger)
-    strongly_typed = getattr(tensorrt.NetworkDefinitionCreationFlag, 'STRONGLY_TYPED', None)
-    network = builder.create_network(0 if strongly_typed is None else 1 << int(strongly_typed))
-    parser = tensorrt.OnnxParser(network, logger)
-    if not parser.parse(onnx_bytes):
-        errors = '; '.join(str(parser.get_error(i)) for i in range(parser.num_errors))
-        raise ValueError(f'TensorRT {tensorrt.__version__} cannot read {onnx_file}: {errors}')
-    plan = builder.build_serialized_network(network, builder.create_builder_config())
-    if plan is None:
-        raise ValueError(f'TensorRT {tensorrt.__version__} could not build {onnx_file}; see its log lines above')
-    content = bytes(plan)
-    write_checked(path, content)
-    return content
+        return {name: self._staged[name].numpy().copy() for name in self._graph.outputs}

@@ -17,6 +17,8 @@ PER_SEQUENCE = 8
 """Frames that are taken of a sequence, from its beginning, before the next one's turn."""
 STREETS_FROM = 500
 """First of the held-out streets that are generated for this; those below it are scored elsewhere."""
+CALIBRATION_FROM = 600
+"""First of the streets whose frames int8 is calibrated with: none that engines are compared on."""
 _LEAD_S = 0.3
 
 
@@ -29,14 +31,15 @@ class ParityFrame:
     truth: OccupancyTruth | None
 
 
-def generated_frames(row: NetworkEntry, count: int, on_frame: Callable[[], None] = lambda: None) -> list[ParityFrame]:
+def generated_frames(row: NetworkEntry, count: int, on_frame: Callable[[], object] = lambda: None,
+                     first_street: int = STREETS_FROM) -> list[ParityFrame]:
     """Key frames of streets of the sample world that training never saw. Raises ModuleNotFoundError without embreex."""
     from occ_perception.datasets.sample_world import make_street, render_frame, sensor_frame
     from occ_perception.training.prepare import FIRST_HELD_OUT_STREET, TRAINING_IMAGE_SIZE
 
     frames = []
     for first in range(0, count, PER_SEQUENCE):
-        seed = FIRST_HELD_OUT_STREET + STREETS_FROM + first // PER_SEQUENCE
+        seed = FIRST_HELD_OUT_STREET + first_street + first // PER_SEQUENCE
         many = min(PER_SEQUENCE, count - first)
         street = make_street(seed, _LEAD_S + many * KEY_FRAME_INTERVAL_S)
         for k in range(many):
@@ -50,7 +53,7 @@ def generated_frames(row: NetworkEntry, count: int, on_frame: Callable[[], None]
 
 
 def recorded_frames(row: NetworkEntry, source: DataSource, count: int,
-                    on_frame: Callable[[], None] = lambda: None) -> list[ParityFrame]:
+                    on_frame: Callable[[], object] = lambda: None) -> list[ParityFrame]:
     """Frames of a data set. Raises what open_sequences raises, ValueError when the split has no frames."""
     sequences = open_sequences(source)
     taken = share_out([len(sequence) for sequence in sequences], count)
@@ -65,7 +68,7 @@ def recorded_frames(row: NetworkEntry, source: DataSource, count: int,
     return frames
 
 
-def bag_frames(row: NetworkEntry, bag: Path, count: int, on_frame: Callable[[], None] = lambda: None) -> list[ParityFrame]:
+def bag_frames(row: NetworkEntry, bag: Path, count: int, on_frame: Callable[[], object] = lambda: None) -> list[ParityFrame]:
     """Frames of a bag at the network's rate, with truth where `occ world` or `occ bag --truth` wrote it beside the bag.
 
     Raises ValueError for a bag that cannot be read, lacks topics or holds no LiDAR sweep.

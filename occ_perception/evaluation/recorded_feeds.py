@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,36 +19,36 @@ Feeds = dict[str, np.ndarray]
 
 
 class _Recorder:
-    """A session that keeps all it was given; see graph_engine.Session."""
+    """A session that tells what it is given; see graph_engine.Session."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, tell: Callable[[Feeds], None]) -> None:
+        self._session, self._tell = session, tell
         self.shapes, self.description = session.shapes, session.description
-        self.given: list[Feeds] = []
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """See Session.run."""
-        self.given.append({name: array.copy() for name, array in feeds.items()})
+        self._tell({name: array.copy() for name, array in feeds.items()})
         return self._session.run(feeds)
 
 
 def recorded_feeds(row: NetworkEntry, onnx_file: Path, frames: Sequence[ParityFrame], memory: str = EXACT,
-                   threads: int | None = None, on_frame: Callable[[], None] = lambda: None) -> dict[Path, list[Feeds]]:
-    """Inputs of each file of an exported network (graph_files) while a Predictor answers frames in float32, memory as it is live.
+                   threads: int | None = None) -> Iterator[list[tuple[Path, Feeds]]]:
+    """Inputs of the files of an exported network (graph_files), frame by frame, while a Predictor answers in float32.
 
-    frames: of parity_frames, in the order of their stamps within each sequence. backend: OpenVINO. on_frame: called after each
-    frame. Where past frames are matched or stood in for, a frame runs a graph more than once. Raises ValueError without frames, and
-    what open_engine raises.
+    Memory is as it is live. frames: of parity_frames, in the order of their stamps within each sequence. Backend: OpenVINO. Where
+    past frames are matched or stood in for, a frame runs a graph more than once. Raises ValueError without frames, and what
+    open_engine raises.
     """
     if not frames:
         raise ValueError('calibration needs frames: at least one')
     predictor = Predictor(row.name, 'openvino', onnx_file, threads, memory, precision='f32')
     open_session = session_opener('openvino', 'f32', threads)
-    recorders = {file: _Recorder(open_session(file)) for file in graph_files(onnx_file, row)}
-    predictor.engine = engine_of(list(recorders.values()), memory)
+    given: list[tuple[Path, Feeds]] = []
+    predictor.engine = engine_of([_Recorder(open_session(file), lambda feeds, file=file: given.append((file, feeds)))  # type: ignore[misc]
+                                  for file in graph_files(onnx_file, row)], memory)
     for begins, frame in by_sequence(frames):
         if begins:
             predictor.reset()
         predictor.predict(frame.sensors)
-        on_frame()
-    return {file: recorder.given for file, recorder in recorders.items()}
+        yield list(given)
+        given.clear()
