@@ -23,7 +23,9 @@ class ImagePreprocessing:
 
     Resize so that the width is input_width, keeping the aspect (sizes truncated to int), then keep the bottom
     input_height rows, horizontally centred. resample: 'bicubic' (Pillow, antialiased; what the checkpoints were trained with).
-    Normalisation, done inside the network: channels are REVERSED to B, G, R, then (x - mean) / std in that order.
+    Normalisation, done inside the network: channels in the order of `channels`, 'bgr' or 'rgb', then (x - mean) / std in that
+    order; halved: then each 2 x 2 pixels become their mean; pad_to: then zero rows below and columns on the right, up to multiples
+    of that.
     """
 
     input_height: int = 256
@@ -31,6 +33,26 @@ class ImagePreprocessing:
     resample: str = 'bicubic'
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    channels: str = 'bgr'
+    halved: bool = False
+    pad_to: int = 1
+
+    def __post_init__(self) -> None:
+        if self.channels not in ('bgr', 'rgb'):
+            raise ValueError(f"channel order {self.channels!r} is unknown: use 'bgr' or 'rgb'")
+        if self.halved and (self.input_height % 2 or self.input_width % 2):
+            raise ValueError(f'pictures of {self.input_height}x{self.input_width} cannot be halved')
+
+    @property
+    def scale(self) -> float:
+        """Pixels of the tensor that enters the network per pixel of a picture at network size."""
+        return 0.5 if self.halved else 1.0
+
+    @property
+    def tensor_size(self) -> tuple[int, int]:
+        """Height and width of the tensor that enters the network."""
+        height, width = (int(self.scale * size) for size in (self.input_height, self.input_width))
+        return height + -height % self.pad_to, width + -width % self.pad_to
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from occ_perception.networks.parts.deformable_conv import DeformableConv2d
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions around a shortcut."""
@@ -28,15 +29,20 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 (which carries the stride), 1x1 to four times the channels, around a shortcut."""
+    """1x1, 3x3, 1x1 to four times the channels, around a shortcut.
+
+    caffe: the first convolution carries the stride, not the second. deformable: the second is a deformable one (caffe only).
+    """
 
     expansion = 4
 
-    def __init__(self, in_channels: int, channels: int, stride: int = 1, downsample: nn.Module | None = None) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int = 1, downsample: nn.Module | None = None,
+                 caffe: bool = False, deformable: bool = False) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=False)
+        self.conv1 = nn.Conv2d(in_channels, channels, 1, stride if caffe else 1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, stride, 1, bias=False)
+        self.conv2 = (DeformableConv2d(channels, channels) if deformable
+                      else nn.Conv2d(channels, channels, 3, 1 if caffe else stride, 1, bias=False))
         self.bn2 = nn.BatchNorm2d(channels)
         self.conv3 = nn.Conv2d(channels, 4 * channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(4 * channels)
@@ -53,10 +59,11 @@ class ResNet(nn.Module):
     """Stem, max pooling and four stages; returns the maps of the chosen stages, finest first.
 
     block: 'basic' or 'bottleneck'. widths: channels of each stage before the block's expansion. outputs: stage indices
-    (0: stride 4 ... 3: stride 32).
+    (0: stride 4 ... 3: stride 32). caffe, deformable: see Bottleneck; the latter lists the stages that are so.
     """
 
-    def __init__(self, block: str, stem: int, widths: Sequence[int], blocks: Sequence[int], outputs: Sequence[int]) -> None:
+    def __init__(self, block: str, stem: int, widths: Sequence[int], blocks: Sequence[int], outputs: Sequence[int],
+                 caffe: bool = False, deformable: Sequence[int] = ()) -> None:
         super().__init__()
         kind: type[BasicBlock] | type[Bottleneck] = BasicBlock if block == 'basic' else Bottleneck
         self.outputs = tuple(outputs)
@@ -73,7 +80,8 @@ class ResNet(nn.Module):
                 if stride != 1 or channels != width * kind.expansion:
                     downsample = nn.Sequential(nn.Conv2d(channels, width * kind.expansion, 1, stride, bias=False),
                                                nn.BatchNorm2d(width * kind.expansion))
-                layers.append(kind(channels, width, stride, downsample))
+                layers.append(BasicBlock(channels, width, stride, downsample) if block == 'basic' else
+                              Bottleneck(channels, width, stride, downsample, caffe, index in deformable))
                 channels = width * kind.expansion
             self.add_module(f'layer{index + 1}', nn.Sequential(*layers))
             if index in self.outputs:
