@@ -25,16 +25,16 @@ class ViewCapacityError(ValueError):
     """The rig sees more than the tables hold; `needed` holds caps that suffice."""
 
     def __init__(self, given: ViewCaps, needed: ViewCaps) -> None:
-        super().__init__(f'the camera rig needs view tables of {needed}, but the network takes {given}: export it for this rig, and '
-                         'check that its intrinsics and extrinsics are right')
+        super().__init__(f'the camera rig needs view tables of {needed}, but the network takes {given}: export it for this '
+                         'rig, and check that its intrinsics and extrinsics are right')
         self.given, self.needed = given, needed
 
 
 @dataclass(frozen=True)
 class ViewTables:
     """seen (N, S) int64: queries that each camera sees, padded with 0. places (N, S, 2) float32: where, x, y in 0..1 of the tensor
-    that enters the network. slots (Q, V) int64: where each query is found in the rows of seen, one camera after the other; N * S where
-    no further camera sees it. count (N,): queries that each camera sees."""
+    that enters the network. slots (Q, V) int64: where each query is found in the rows of seen, one camera after the other; N * S
+    where no further camera sees it. count (N,): queries that each camera sees."""
 
     seen: np.ndarray
     places: np.ndarray

@@ -69,7 +69,7 @@ def _flashocc_value(key: str, shape: tuple[int, ...]) -> np.ndarray:
         gain = 2.0
     elif 'depth_net.depth_conv.' in key:
         gain = 1.2
-    elif any(part in key for part in ('img_bev_encoder', 'pre_process', 'occ_head', 'aux_centerness_head')):
+    elif any(part in key for part in ('img_bev_encoder', 'pre_process', 'occ_head', 'aux_centerness_head', 'pts_')):
         gain = 1.0
     if len(shape) == 5:
         gain *= 1.5

@@ -97,4 +97,4 @@ PUBLISHED_FILES = {
 """Name -> what its published configuration is called (folder, then file)."""
 
 UNRELEASED = ('PanoOcc_base_4f_cat_test', 'PanoOcc_XL_4f_cat_test')
-"""Rows of the authors' README (LiDAR segmentation, test split, mIoU 71.4 and 73.7) whose configurations are not in their repository."""
+"""Rows of the authors' README (LiDAR segmentation, test split, mIoU 71.4 and 73.7); their configurations are not released."""

@@ -40,7 +40,7 @@ class SpatialAttention(nn.Module):
         self.output_proj = nn.Linear(config.channels, config.channels)
 
     def forward(self, tokens: Tensor, pyramid: Sequence[Tensor], views: ViewTensors) -> Tensor:
-        """tokens (Q, C), pyramid (N, C, h, w) by level -> (Q, C). Voxels that nobody sees get the projection's bias, as published."""
+        """tokens (Q, C), pyramid (N, C, h, w) by level -> (Q, C). Unseen voxels get the projection's bias (published)."""
         values = self.deformable_attention.values(pyramid)
         found = [self.deformable_attention(tokens[seen], places, [level[camera] for level in values])
                  for camera, (seen, places) in enumerate(zip(views.seen, views.places, strict=True))]

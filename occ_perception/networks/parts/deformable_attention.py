@@ -1,7 +1,7 @@
 """Deformable attention in plain operators: bilinear samples of maps at learnt places, weighted and summed.
 
-Zhu et al., "Deformable DETR" (ICLR 2021). The published kernels read and add in one go; here `grid_sample` reads and a product adds,
-for so many queries at a time that the samples stay small. The same operators are exported to ONNX.
+Zhu et al., "Deformable DETR" (ICLR 2021). The published kernels read and add in one go; here `grid_sample` reads and a product
+adds, for so many queries at a time that the samples stay small. The same operators are exported to ONNX.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class MapAttention(nn.Module):
         self.output_proj = nn.Linear(channels, channels)
 
     def forward(self, query: Tensor, position: Tensor, value: Tensor, size: tuple[int, int], places: Tensor) -> Tensor:
-        """query, position (M, C); value (H * W, C) of a map of that size; places (M, 2) x, y in 0..1 -> (M, C) with the shortcut."""
+        """query, position (M, C); value (H * W, C) of a map of that size; places (M, 2) x, y in 0..1 -> (M, C)."""
         height, width = size
         asked = query + position
         offsets = self.sampling_offsets(asked).unflatten(-1, (self.heads, self.points, 2))

@@ -23,12 +23,12 @@ class DeformableConv2d(nn.Module):
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, _KERNEL, _KERNEL))
         nn.init.kaiming_uniform_(self.weight, a=5 ** 0.5)
         self.conv_offset = nn.Conv2d(in_channels, 3 * _TAPS, _KERNEL, 1, 1)
-        nn.init.zeros_(self.conv_offset.weight)
-        nn.init.zeros_(self.conv_offset.bias)
+        for parameter in self.conv_offset.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """(M, C, H, W) -> (M, out_channels, H, W)."""
-        images, channels, height, width = x.shape
+        images, _, height, width = x.shape
         moved = self.conv_offset(x)
         # channels of an offset: y and x of one tap after the other; behind them the taps' weights
         offsets = moved[:, :2 * _TAPS].unflatten(1, (_TAPS, 2))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from occ_perception.networks.parts.deformable_conv import DeformableConv2d
 
+
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions around a shortcut."""
 

@@ -1,4 +1,4 @@
-"""Remembered volumes, moved under the present one, with the operators of flat maps (ONNX samples volumes only from version 20 on)."""
+"""Remembered volumes, moved under the present one, with the operators of flat maps (ONNX samples volumes from version 20 on)."""
 
 from __future__ import annotations
 
