@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 
 from occ_perception.catalogue import NetworkEntry
+from occ_perception.engines.building import BuildingEngine
 from occ_perception.engines.graph_engine import engine_of
 from occ_perception.engines.precision import chosen_precision, existing_files
 from occ_perception.engines.protocol import EXACT, Engine, EngineUnavailable
@@ -44,11 +46,12 @@ def find_weights(entry: NetworkEntry, weights: str | Path | None, suffixes: tupl
 
 
 def open_engine(entry: NetworkEntry, backend: str = 'auto', weights: str | Path | None = None,
-                threads: int | None = None, memory: str = EXACT, precision: str = 'auto') -> Engine:
+                threads: int | None = None, memory: str = EXACT, precision: str = 'auto', wait: bool = True) -> Engine:
     """The network in a backend, ready to run. memory: the form in which past frames enter, one of MEMORY_FORMS.
 
     'auto' takes torch for random weights and for .safetensors or .pth files, else TensorRT where it can run, else OpenVINO.
     precision: one of PRECISIONS, see chosen_precision; weights name the float32 file all the same, narrow ones stand beside it.
+    wait: for a TensorRT engine that has to be built; else another backend answers until it is there (building.BuildingEngine).
     Raises EngineUnavailable (a ValueError) with what is missing where the backend cannot run.
     """
     backend = chosen_backend(entry, backend, weights)
@@ -64,9 +67,26 @@ def open_engine(entry: NetworkEntry, backend: str = 'auto', weights: str | Path 
         return open_torch(entry, path, threads)
     if str(weights) == RANDOM_WEIGHTS:
         raise ValueError(f'weights={RANDOM_WEIGHTS!r} needs the torch backend, not {backend!r}')
-    files = existing_files(find_weights(entry, weights, ('.onnx',)), entry, precision)
+    onnx_file = find_weights(entry, weights, ('.onnx',))
+    files = existing_files(onnx_file, entry, precision)
     open_session = session_opener(backend, precision, threads)
-    return engine_of([open_session(file) for file in files], memory)
+
+    def open_graphs() -> Engine:
+        return engine_of([open_session(file) for file in files], memory)
+    if backend == 'tensorrt' and not wait:
+        from occ_perception.engines.tensorrt_engine import building_command, local_plan
+        if any(local_plan(file, precision).read() is None for file in files):
+            stand_in = stand_in_for(entry, onnx_file, threads, memory)
+            return BuildingEngine(stand_in, building_command(files, precision), open_graphs)
+    return open_graphs()
+
+
+def stand_in_for(entry: NetworkEntry, onnx_file: Path, threads: int | None, memory: str) -> Engine:
+    """What answers while an engine of a file is built: torch with the checkpoint beside it, else OpenVINO with the file."""
+    beside = next((file for file in map(onnx_file.with_suffix, ('.safetensors', '.pth')) if file.is_file()), None)
+    if beside is not None and find_spec('torch') is not None:
+        return open_engine(entry, 'torch', beside, threads, memory)
+    return open_engine(entry, 'openvino', onnx_file, threads, memory)
 
 
 def chosen_backend(entry: NetworkEntry, backend: str, weights: str | Path | None) -> str:

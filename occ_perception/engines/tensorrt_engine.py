@@ -1,10 +1,17 @@
-"""TensorRT (10 and 11) on exported ONNX files; plans are kept in the cache for the file, TensorRT, driver and GPU."""
+"""TensorRT (10 and 11) on exported ONNX files; plans are kept in the cache for the file, TensorRT, driver and GPU.
+
+`python -m occ_perception.engines.tensorrt_engine PRECISION FILE ...` builds what is not there; progress is printed as JSON lines.
+"""
 
 from __future__ import annotations
 
+import argparse
 import ctypes
+import json
 import logging
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -164,3 +171,28 @@ class TensorRtSession:
                 self._staged[name].copy_(tensor, non_blocking=True)
         self._stream.synchronize()
         return {name: self._staged[name].numpy().copy() for name in self._graph.outputs}
+
+
+def building_command(files: Sequence[Path], precision: str) -> list[str]:
+    """Command that builds the plans of files in a process of its own, see building.Build."""
+    return [sys.executable, '-m', __name__, precision, *map(str, files)]
+
+
+def _main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument('precision')
+    options.add_argument('file', type=Path, nargs='+')
+    chosen = options.parse_args()
+
+    def report(number: int, progress: BuildProgress) -> None:
+        share = (number + progress.fraction) / len(chosen.file)
+        print(json.dumps(asdict(replace(progress, fraction=share))), flush=True)
+    try:
+        for number, file in enumerate(chosen.file):
+            obtain_plan(file, chosen.precision, partial(report, number))
+    except ValueError as error:
+        sys.exit(str(error))
+
+
+if __name__ == '__main__':
+    _main()

@@ -91,7 +91,7 @@ def make_predictor(network: str, weights: str, values: Mapping[str, Any]) -> Pre
 
     predictor = Predictor(network, values['backend'], weights or None, memory=values['memory'],
                           max_gap_s=values['memory_max_gap'], published_centers=values['published_centers'],
-                          precision=values['precision'])
+                          precision=values['precision'], wait=False)
     predictor.predict(blank_frame(predictor.entry))  # the first run of an engine takes much longer than the next ones
     predictor.reset()
     get_logger('occupancy').info(f'{predictor.entry.name} runs in {predictor.engine.description}')
@@ -326,6 +326,8 @@ class OccupancyNode(LifecycleNode):
         values: dict[str, object] = {
             'network': self._network, 'due': tally.due, 'published': tally.published, 'dropped': sum(tally.dropped.values()),
             'rate_hz': f'{rate:.2f}', 'settled_until_ns': tally.settled_until_ns}
+        if tally.news:
+            values['engine'] = tally.news
         if tally.past_ages_s:
             ages = tally.past_ages_s
             values |= {'memory': f'{len(ages) - ages.count(None)}/{len(ages)}', 'memory.incomplete': tally.incomplete,

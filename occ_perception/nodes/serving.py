@@ -47,6 +47,10 @@ class PredictorLike(Protocol):
 
     entry: NetworkEntry
 
+    @property
+    def news(self) -> str:
+        """What is to be told of its engine; '' when nothing is."""
+
     def predict(self, frame: SensorFrame) -> OccupancyPrediction:
         """Occupancy of a frame."""
 
@@ -67,7 +71,8 @@ class Tally:
     """What became of the due references so far; times in milliseconds.
 
     settled_until_ns: every reference up to this stamp has its grid, or never will; 0 before the first. past_ages_s: of the past
-    frames that the newest grid was made with, None for those that were not known; incomplete: grids that lacked one.
+    frames that the newest grid was made with, None for those that were not known; incomplete: grids that lacked one. news: of the
+    engine, such as how far its build is.
     """
 
     due: int
@@ -78,6 +83,7 @@ class Tally:
     settled_until_ns: int
     past_ages_s: tuple[float | None, ...] = ()
     incomplete: int = 0
+    news: str = ''
 
 
 class Serving:
@@ -103,6 +109,7 @@ class Serving:
         self._condition = threading.Condition()
         self._open = False
         self._worker: threading.Thread | None = None
+        self._predictor: PredictorLike | None = None
         self._stopping = threading.Event()
         self._dropped: Counter[str] = Counter()
         self._published = 0
@@ -189,7 +196,8 @@ class Serving:
             assembler = self._assembler
             return Tally(assembler.due, self._published, assembler.dropped + self._dropped,
                          {name: Counter(counts) for name, counts in assembler.frames.items()}, list(self._processing_ms),
-                         self._settled_until_ns(), self._past_ages_s, self._incomplete)
+                         self._settled_until_ns(), self._past_ages_s, self._incomplete,
+                         '' if self._predictor is None else self._predictor.news)
 
     def _settled_until_ns(self) -> int:
         under_way = [stamp for stamp in (self._assembler.oldest_ns, self._served_ns) if stamp is not None]
@@ -204,7 +212,7 @@ class Serving:
             return
         me = threading.current_thread()
         with self._condition:
-            before, self._worker = self._worker, me
+            before, self._worker, self._predictor = self._worker, me, predictor
             self._condition.notify_all()
         if before is not None:
             before.join()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from occ_perception import catalogue
+from occ_perception.engines.building import BuildingEngine
 from occ_perception.engines.protocol import EXACT, MEMORY_FORMS, CenterArrays
 from occ_perception.engines.select import open_engine
 from occ_perception.geometry.visibility import camera_coverage
@@ -31,23 +32,29 @@ class Predictor:
     memory: how past frames enter (engines.protocol.MEMORY_FORMS): 'exact' lifts their features again, 'warped' moves their maps,
     which is cheaper. max_gap_s: after a longer pause the past is forgotten. published_centers: group voxels by the published code's
     class table in place of the corrected one. everywhere: label also what no camera could see, as published evaluations do, in
-    place of UNKNOWN. Make and use a Predictor in one thread, with frames in the order of their stamps.
+    place of UNKNOWN. wait: for an engine that has to be built; else another backend answers meanwhile. Make and use a Predictor in
+    one thread, with frames in the order of their stamps.
     """
 
     def __init__(self, network: str, backend: str = 'auto', weights: str | Path | None = None, threads: int | None = None,
                  memory: str = EXACT, max_gap_s: float = 2.0, published_centers: bool = False,
-                 everywhere: bool = False, precision: str = 'auto') -> None:
+                 everywhere: bool = False, precision: str = 'auto', wait: bool = True) -> None:
         self.entry = entry_of_weights(catalogue.entry(network), weights)
         if memory not in MEMORY_FORMS:
             raise ValueError(f'memory {memory!r} is unknown: choose one of {", ".join(MEMORY_FORMS)}')
         self._camera_aware = config_of(network).depth != 'plain'
         self._form = memory
         self._everywhere = everywhere
-        self.engine = open_engine(self.entry, backend, weights, threads, memory, precision)
+        self.engine = open_engine(self.entry, backend, weights, threads, memory, precision, wait)
         self._memory = TemporalMemory(self.entry.history, memory, max_gap_s)
         self._classes = PUBLISHED_CLASSES if published_centers else CORRECTED_CLASSES
         self._tracker = Tracker(grid=self.entry.grid)
         self._coverage: dict[bytes, np.ndarray] = {}
+
+    @property
+    def news(self) -> str:
+        """How far the build of the engine is, and what answers meanwhile; '' when there is nothing to tell."""
+        return self.engine.news if isinstance(self.engine, BuildingEngine) else ''
 
     def reset(self) -> None:
         """Forget past frames and objects."""

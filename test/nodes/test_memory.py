@@ -71,6 +71,13 @@ def test_a_network_without_history_tells_of_none(tmp_path: Path) -> None:
     heard = replayed(write_bag(tmp_path / 'bag', 0.6), 'scocc_sample')
     assert heard.past == [()] * 3
     assert not any(key.startswith('memory') for key in heard.diagnostics[-1])
+    assert 'engine' not in heard.diagnostics[-1]
+
+
+def test_diagnostics_tell_how_far_an_engine_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Predictor, 'news', 'building, 25 %: Timing tactics, 3 s; light serves')
+    heard = replayed(write_bag(tmp_path / 'bag', 0.6), 'scocc_sample')
+    assert heard.diagnostics[-1]['engine'] == 'building, 25 %: Timing tactics, 3 s; light serves'
 
 
 def test_reset_service_empties_the_memory(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ class FakePredictor:
         self.entry = catalogue.entry(network)
         self.delay_s = delay_s
         self.resets = 0
+        self.news = ''
         self.frames: list[SensorFrame] = []
 
     def reset(self) -> None:

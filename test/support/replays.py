@@ -45,6 +45,10 @@ class Witness:
     def __init__(self, predictor: Predictor, kept: list[OccupancyPrediction]) -> None:
         self.entry, self._predictor, self._kept = predictor.entry, predictor, kept
 
+    @property
+    def news(self) -> str:
+        return self._predictor.news
+
     def predict(self, frame: SensorFrame) -> OccupancyPrediction:
         self._kept.append(self._predictor.predict(frame))
         return self._kept[-1]
