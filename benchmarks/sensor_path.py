@@ -37,9 +37,10 @@ from occ_perception.datasets.sample_world.rig import ego_from_lidar
 from occ_perception.geometry.transforms import matrix
 from occ_perception.nodes import qos
 from occ_perception.nodes.conversions import header, image_message, labels_of, records_message, voxel_grid_message
+from occ_perception.runtime.intake.clouds import points_from_cloud
 from occ_perception.runtime.intake.decode import decode_compressed, decode_reduced
 from occ_perception.runtime.intake.image import fit, resized_rows
-from occ_perception.runtime.intake.sweeps import points_from_cloud, time_span, to_ego
+from occ_perception.runtime.intake.sweeps import time_span, to_ego
 from occ_perception.runtime.predictor import Predictor
 
 STREET, TIME_S = 300_900, 1.0

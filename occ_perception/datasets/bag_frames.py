@@ -17,8 +17,9 @@ from occ_perception.datasets.dialects import NUSCENES_OFFSETS_S
 from occ_perception.geometry.transforms import interpolate, matrix, rotation_from_quaternion
 from occ_perception.runtime.frames import CameraImage, LidarSweep, SensorFrame
 from occ_perception.runtime.intake.calibration import intrinsics_of
+from occ_perception.runtime.intake.clouds import points_from_cloud
 from occ_perception.runtime.intake.decode import decode_compressed
-from occ_perception.runtime.intake.sweeps import points_from_cloud, time_span, to_ego
+from occ_perception.runtime.intake.sweeps import time_span, to_ego
 
 IMAGE = '/{}/image_rect/compressed'
 INFO = '/{}/camera_info'

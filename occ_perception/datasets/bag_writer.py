@@ -164,7 +164,7 @@ class BagWriter:
         self._write('/truth/voxels', stamp_ns, _STORE.types['occ_msgs/msg/VoxelGrid'](
             header=_header(stamp_ns, BASE), origin=_pose(origin), resolution=float(grid.resolution_m), size_x=grid.shape[0],
             size_y=grid.shape[1], size_z=grid.shape[2], encoding=_ZSTD, labels=_packed(labels), instance_ids=np.zeros(0, np.uint8),
-            confidence=_packed(confidence), sensors=[], network=source))
+            confidence=_packed(confidence), sensors=[], network=source, intended_network=source, fallback=''))
 
     def true_objects(self, stamp_ns: int, objects: Iterable[TrueObject], source: str) -> None:
         """/truth/instances, in base_link, in ascending order of id."""

@@ -95,7 +95,7 @@ class CamerasNode(Node):
         kind = CompressedImage if values[f'{name}.transport'] == 'compressed' else Image
         override = QoSOverridingOptions.with_default_policies()
         self.create_subscription(CameraInfo, camera.info_topic, partial(self._on_info, camera), qos.CALIBRATION)
-        self.create_subscription(kind, camera.image_topic, partial(self._on_image, camera), qos.SENSOR,
+        self.create_subscription(kind, camera.image_topic, partial(self._on_image, camera), qos.own(qos.SENSOR),
                                  qos_overriding_options=override)
         return camera
 

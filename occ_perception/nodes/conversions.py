@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import zstandard
@@ -12,12 +13,12 @@ from geometry_msgs.msg import Point, Pose, Quaternion, Transform, Vector3
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import ColorRGBA, Header
 
-from occ_msgs.msg import ClassLabel, InstanceArray, LabelInfo, SensorStatus, StageTimings, VoxelGrid
+from occ_msgs.msg import ClassLabel, InstanceArray, LabelInfo, SensorStatus, StageTimings, SweepInfo, VoxelGrid
 from occ_msgs.msg import Instance as InstanceMessage
-from occ_perception.geometry.transforms import matrix, rotation_from_quaternion
+from occ_perception.geometry.transforms import matrix, quaternion_from_rotation, rotation_from_quaternion
 from occ_perception.geometry.voxel_grid import VoxelGridSpec
 from occ_perception.labels import FREE, OCC3D, UNKNOWN
-from occ_perception.runtime.frames import OccupancyPrediction
+from occ_perception.runtime.frames import LidarSweep, OccupancyPrediction
 
 SECOND = 1_000_000_000
 LABEL_ZSTD_LEVEL, ID_ZSTD_LEVEL = 3, 1
@@ -47,13 +48,27 @@ def fill(field: array, values: np.ndarray | bytes) -> None:
 
     A message's constructor and setter copy what they are given (Jazzy: once each, into memory that the system clears first).
     """
-    field.frombytes(np.ascontiguousarray(values).data.cast('B') if isinstance(values, np.ndarray) else values)
+    if len(values):  # the memory of an empty array cannot be cast
+        field.frombytes(np.ascontiguousarray(values).data.cast('B') if isinstance(values, np.ndarray) else values)
 
 
 def transform_matrix(transform: Transform) -> np.ndarray:
     """(4, 4) of a geometry_msgs/Transform."""
     q, t = transform.rotation, transform.translation
     return matrix(rotation_from_quaternion(q.x, q.y, q.z, q.w), (t.x, t.y, t.z))
+
+
+def pose_matrix(pose: Pose) -> np.ndarray:
+    """(4, 4) of a geometry_msgs/Pose."""
+    q, p = pose.orientation, pose.position
+    return matrix(rotation_from_quaternion(q.x, q.y, q.z, q.w), (p.x, p.y, p.z))
+
+
+def pose_message(transform: np.ndarray) -> Pose:
+    """geometry_msgs/Pose of a (4, 4) transform."""
+    x, y, z, w = quaternion_from_rotation(transform[:3, :3])
+    return Pose(position=Point(**dict(zip('xyz', map(float, transform[:3, 3]), strict=True))),
+                orientation=Quaternion(x=x, y=y, z=z, w=w))
 
 
 def image_message(image: np.ndarray, head: Header) -> Image:
@@ -73,9 +88,9 @@ def camera_info_message(intrinsics: np.ndarray, height: int, width: int, head: H
                       k=k.ravel().tolist(), r=np.eye(3).ravel().tolist(), p=p.ravel().tolist())
 
 
-SWEEP_FIELDS = ('x', 'y', 'z', 'intensity', 'ring', 'time_lag')
-"""Fields of occ/sweeps, all float32: metres in the ego frame at the stamp; -1 where the driver tells no ring; seconds
-before the stamp."""
+SWEEP_FIELDS = ('x', 'y', 'z', 'intensity', 'ring', 'time_lag', 'sweep')
+"""Fields of occ/sweeps, all float32: metres in the ego frame at the stamp; -1 where the driver tells no ring; seconds before the
+stamp; number of the sweep in occ/sweep_info, 0 for the present one."""
 
 
 def cloud_message(columns: np.ndarray, names: Iterable[str], head: Header) -> PointCloud2:
@@ -86,19 +101,42 @@ def cloud_message(columns: np.ndarray, names: Iterable[str], head: Header) -> Po
 
 def records_message(records: np.ndarray, fields: list[PointField], head: Header) -> PointCloud2:
     """PointCloud2 of M points, rows of a contiguous array, that are laid out as the fields say."""
-    count, step = len(records), records.strides[0]
+    count, step = len(records), records.itemsize * math.prod(records.shape[1:])
     message = PointCloud2(header=head, height=1, width=count, fields=fields, is_bigendian=False, point_step=step,
                           row_step=step * count, is_dense=True)
     fill(message.data, records)
     return message
 
 
+def sweep_messages(sweeps: Sequence[LidarSweep], head: Header) -> tuple[SweepInfo, PointCloud2]:
+    """occ/sweep_info and occ/sweeps of the sweeps of a frame, whose reference is told by the header."""
+    info = SweepInfo(header=head, stamps=[time_message(sweep.stamp_ns) for sweep in sweeps],
+                     poses=[pose_message(sweep.ego_from_lidar) for sweep in sweeps], points=[len(sweep.points) for sweep in sweeps])
+    points = np.empty((sum(info.points), len(SWEEP_FIELDS)), np.float32)
+    end = 0
+    for number, sweep in enumerate(sweeps):
+        begin, end = end, end + len(sweep.points)
+        points[begin:end, :-1], points[begin:end, -1] = sweep.points, number
+    return info, cloud_message(points, SWEEP_FIELDS, head)
+
+
+def sweeps_of(cloud: PointCloud2, info: SweepInfo) -> tuple[LidarSweep, ...]:
+    """The sweeps of occ/sweeps and occ/sweep_info messages with equal headers. Raises ValueError when they do not fit together."""
+    points = sweep_points(cloud)
+    if len(info.stamps) != len(info.poses) or len(info.stamps) != len(info.points) or sum(info.points) != len(points):
+        raise ValueError(f'occ/sweep_info tells {len(info.stamps)} stamps, {len(info.poses)} poses and {sum(info.points)} points '
+                         f'of {len(info.points)} sweeps, occ/sweeps has {len(points)} points')
+    parts = np.split(points[:, :-1], np.cumsum(info.points)[:-1]) if len(info.points) else []
+    return tuple(LidarSweep(stamp_ns(stamp), np.ascontiguousarray(part), pose_matrix(pose))
+                 for stamp, part, pose in zip(info.stamps, parts, info.poses, strict=True))
+
+
 def sweep_points(message: PointCloud2) -> np.ndarray:
-    """(M, 6) float32 of an occ/sweeps message, columns as LidarSweep has them. Raises ValueError for other fields."""
-    names = tuple(field.name for field in message.fields)
-    if names != SWEEP_FIELDS or message.point_step != 24:
+    """(M, 7) float32 of an occ/sweeps message, columns SWEEP_FIELDS. Raises ValueError for other fields."""
+    names, step = tuple(field.name for field in message.fields), 4 * len(SWEEP_FIELDS)
+    if names != SWEEP_FIELDS or message.point_step != step:
         raise ValueError(f'cloud has the fields {names}, expected {SWEEP_FIELDS}: is the lidar node publishing it?')
-    return np.frombuffer(message.data, np.float32).reshape(-1, 6)
+    return np.frombuffer(message.data, np.float32).reshape(-1, len(SWEEP_FIELDS))
 
 
 def _pack(field: array, values: np.ndarray, level: int | None) -> None:
@@ -114,8 +152,9 @@ def voxel_grid_message(prediction: OccupancyPrediction, frame_id: str, cameras: 
         header=header(prediction.stamp_ns, frame_id), origin=Pose(position=origin), resolution=float(prediction.grid.resolution_m),
         size_x=size_x, size_y=size_y, size_z=size_z,
         encoding=VoxelGrid.ENCODING_ZSTD if compress else VoxelGrid.ENCODING_DENSE,
-        sensors=[SensorStatus(name=name, valid=name in used, age=float(used.get(name, np.nan))) for name in cameras],
-        network=prediction.network)
+        sensors=[SensorStatus(name=name, valid=name in used, age=float(used.get(name, np.nan)), readings=int(name in used))
+                 for name in cameras],
+        network=prediction.network, intended_network=prediction.network)
     _pack(message.labels, prediction.labels, LABEL_ZSTD_LEVEL if compress else None)
     _pack(message.instance_ids, prediction.instance_ids.astype('<u2', copy=False), ID_ZSTD_LEVEL if compress else None)
     return message

@@ -38,10 +38,10 @@ class Health:
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', qos.DIAGNOSTICS)
         self._timer = node.create_timer(1.0, self.publish, clock=STEADY)
 
-    def count(self, stream: str, what: str) -> None:
-        """Count one event of a stream."""
+    def count(self, stream: str, what: str, many: int = 1) -> None:
+        """Count events of a stream."""
         with self._lock:
-            self._counts.setdefault(stream, Counter())[what] += 1
+            self._counts.setdefault(stream, Counter())[what] += many
 
     def problem(self, stream: str, reason: str, message: str) -> None:
         """Count a dropped frame and warn about it."""

@@ -21,9 +21,9 @@ from rclpy.logging import get_logger
 from rclpy.parameter import Parameter as RosParameter
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
-from occ_msgs.msg import InstanceArray, LabelInfo, StageTimings, VoxelGrid
+from occ_msgs.msg import InstanceArray, LabelInfo, StageTimings, SweepInfo, VoxelGrid
 from occ_msgs.srv import ResetMemory, SwitchNetwork
-from occ_perception.catalogue import NETWORKS, entry
+from occ_perception.catalogue import NETWORKS, NetworkEntry, entry
 from occ_perception.engines.precision import PRECISIONS
 from occ_perception.engines.protocol import EXACT, MEMORY_FORMS
 from occ_perception.engines.select import BACKENDS
@@ -33,7 +33,7 @@ from occ_perception.nodes.conversions import (
     label_info_message,
     stage_timings_message,
     stamp_ns,
-    sweep_points,
+    sweeps_of,
     voxel_grid_message,
 )
 from occ_perception.nodes.exchange import CameraFrame, Exchange, Lazy, Sweep
@@ -71,11 +71,11 @@ PARAMETERS = (
     Parameter('memory', EXACT, 'how past frames enter: lifted again, or their maps moved (cheaper)', choices=MEMORY_FORMS),
     Parameter('memory_max_gap', 2.0, 'after a longer pause the past is forgotten [s]', low=0.1, high=60.0),
     Parameter('published_centers', False, 'share voxels among instance centres by the class table of the published code'),
-    Parameter('use_points', False, 'give the LiDAR points to the network (networks with a LiDAR branch)'),
     Parameter('compress', True, 'zstd-compress the grid: some 10 kB in place of 640 kB'),
     Parameter('max_processing_time', 0.2, 'processing slower than this is a warning in /diagnostics [s]', low=0.0, high=60.0,
               changeable=True),
     Parameter('cameras_node', 'cameras', 'node whose parameter network follows when the network is switched; empty for none'),
+    Parameter('lidar_node', 'lidar', 'the same for networks that look at LiDAR points; empty for none'),
     Parameter('autostart', True, 'configure and activate at start'),
 )
 
@@ -159,7 +159,7 @@ class OccupancyNode(LifecycleNode):
         values = self._values
         poses = Poses(self._feed.buffer, values['fixed_frame'], values['base_frame'])
         serving = Serving(self._rules(values), poses, self._deliver, self._health, self._feed.clock,
-                          values['tf_timeout'], values['use_points'], values['backlog'], self._jumped_back)
+                          values['tf_timeout'], values['backlog'], self._jumped_back)
         began = time.monotonic()
         try:
             row = serving.load(partial(self._make, values['network'], values['weights'], values))
@@ -228,7 +228,11 @@ class OccupancyNode(LifecycleNode):
             pair = message_filters.TimeSynchronizer([image, info], 5)
             pair.registerCallback(partial(self._on_picture, name))
             self._inputs += [image.sub, info.sub]
-        self._inputs.append(self.create_subscription(PointCloud2, 'occ/sweeps', self._on_sweep, qos.SENSOR))
+        info = message_filters.Subscriber(self, SweepInfo, 'occ/sweep_info', qos_profile=qos.SENSOR)
+        cloud = message_filters.Subscriber(self, PointCloud2, 'occ/sweeps', qos_profile=qos.SENSOR)
+        pair = message_filters.TimeSynchronizer([info, cloud], 5)
+        pair.registerCallback(self._on_sweep)
+        self._inputs += [info.sub, cloud.sub]
 
     def _on_picture(self, name: str, image: Image, info: CameraInfo) -> None:
         def picture() -> tuple[np.ndarray, np.ndarray]:
@@ -245,14 +249,18 @@ class OccupancyNode(LifecycleNode):
         except Exception as error:  # the synchronizer holds its lock for good when its callback raises
             self._health.problem(name, 'not_taken', f'{name}: {type(error).__name__}: {error}')
 
-    def _on_sweep(self, cloud: PointCloud2) -> None:
-        stamp = stamp_ns(cloud.header.stamp)
-
+    def _on_sweep(self, info: SweepInfo, cloud: PointCloud2) -> None:
         def sweeps() -> tuple[LidarSweep, ...]:
-            points = sweep_points(cloud)
-            return (LidarSweep(stamp, points, np.eye(4)),) if len(points) else ()
+            try:
+                return sweeps_of(cloud, info)
+            except ValueError as error:
+                self._health.problem('sweeps', 'bad_cloud', str(error))
+                raise
 
-        self._loaded().take_sweep(Sweep(stamp, Lazy(sweeps)))
+        try:
+            self._loaded().take_sweep(Sweep(stamp_ns(cloud.header.stamp), Lazy(sweeps)))
+        except Exception as error:  # see _on_picture
+            self._health.problem('sweeps', 'not_taken', f'occ/sweeps: {type(error).__name__}: {error}')
 
     def _deliver(self, served: Served) -> None:
         """Publish one prediction; called in the worker thread."""
@@ -289,28 +297,31 @@ class OccupancyNode(LifecycleNode):
             try:
                 row = self._serving.load(partial(self._make, request.network, request.weights, self._values))
                 self._network = row.name
-                response.success, response.message = True, f'serving {row.name}{self._tell_cameras(row.name)}'
+                response.success, response.message = True, f'serving {row.name}{self._tell_inputs(row)}'
                 self._warn_of_pace(row.name, self._values['max_rate'])
             except Exception as error:
                 response.success, response.message = False, f'{request.network} could not be loaded: {error}'
         self.get_logger().info(f'switch_network: {response.message}')
         return response
 
-    def _tell_cameras(self, network: str) -> str:
-        """Set the parameter network of the node that prepares the pictures; returns what to add to the answer."""
-        name = self._values['cameras_node']
+    def _tell_inputs(self, row: NetworkEntry) -> str:
+        """Set the parameter network of the nodes that prepare pictures and sweeps; returns what to add to the answer."""
+        told = self._tell(self._values['cameras_node'], 'pictures', row.name) if row.cameras else ''
+        return told + (self._tell(self._values['lidar_node'], 'sweeps', row.name) if row.lidar is not None else '')
+
+    def _tell(self, name: str, what: str, network: str) -> str:
         if not name:
             return ''
         client = self.create_client(SetParameters, f'{name}/set_parameters')
         try:
             if not client.wait_for_service(SERVICE_WAIT_S):
-                return f'; no node {name} was found: have pictures prepared for {network}'
+                return f'; no node {name} was found: have {what} prepared for {network}'
             answered = threading.Event()
             wanted = RosParameter('network', value=network).to_parameter_msg()
             future = client.call_async(SetParameters.Request(parameters=[wanted]))
             future.add_done_callback(lambda _: answered.set())
             if not answered.wait(SERVICE_WAIT_S) or not future.result().results[0].successful:
-                return f'; {name} did not take the parameter network: have pictures prepared for {network}'
+                return f'; {name} did not take the parameter network: have {what} prepared for {network}'
         finally:
             self.destroy_client(client)
         return ''

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 
@@ -10,6 +12,11 @@ def _profile(depth: int, reliable: bool, latched: bool = False) -> QoSProfile:
         history=HistoryPolicy.KEEP_LAST, depth=depth,
         reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE)
+
+
+def own(profile: QoSProfile) -> QoSProfile:
+    """A copy of a profile, for topics whose QoS parameters may override: rclpy writes what they say into the profile itself."""
+    return copy(profile)
 
 
 SENSOR = _profile(10, reliable=False)

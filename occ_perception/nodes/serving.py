@@ -94,7 +94,7 @@ class Serving:
     """
 
     def __init__(self, rules: AssemblyRules, poses: Poses, deliver: Callable[[Served], None], health: Health,
-                 clock: Clock, tf_timeout_s: float, use_points: bool = False, backlog: int = 1,
+                 clock: Clock, tf_timeout_s: float, backlog: int = 1,
                  jumped_back: Callable[[], None] = lambda: None) -> None:
         self._assembler = Assembler(rules)
         self._poses = poses
@@ -102,7 +102,6 @@ class Serving:
         self._health = health
         self._clock = clock
         self._tf_timeout_s = tf_timeout_s
-        self._use_points = use_points
         self._backlog = backlog
         self._ready: deque[tuple[int, AssembledSet]] = deque()
         self._jumped_back = jumped_back
@@ -274,7 +273,7 @@ class Serving:
         for name, why in made.missing.items():
             self._health.problem(name, f'absent_{why}', f'set goes out without {name}')
         try:
-            frame = self._frame(made, marks)
+            frame = self._frame(predictor, made, marks)
             if len(frame.cameras) < self._assembler.rules.min_cameras:
                 self._drop(TOO_FEW_CAMERAS, f'set at {made.stamp_ns / 1e9:.3f} s has {len(frame.cameras)} usable '
                            f'cameras, min_cameras is {self._assembler.rules.min_cameras}')
@@ -301,7 +300,7 @@ class Serving:
             self._incomplete += None in self._past_ages_s
             self._processing_ms.append(1e3 * (time.perf_counter() - marks[0][1]))
 
-    def _frame(self, made: AssembledSet, marks: list[tuple[str, float]]) -> SensorFrame:
+    def _frame(self, predictor: PredictorLike, made: AssembledSet, marks: list[tuple[str, float]]) -> SensorFrame:
         """SensorFrame of a set: poses from tf, decoded pictures; cameras that lack one are left out. Raises PoseError."""
         for reading in made.cameras.values():
             reading.item.picture.start()
@@ -324,7 +323,7 @@ class Serving:
                 self._health.count(name, 'left_out')
                 continue
             cameras[name] = CameraImage(name, reading.stamp_ns, image, intrinsics, ego_from_camera, camera_pose)
-        sweeps = self._sweeps(made.reference.item) if self._use_points else ()
+        sweeps = self._sweeps(made.reference.item) if predictor.entry.lidar is not None else ()
         marks.append(('pictures', time.perf_counter()))
         return SensorFrame(made.stamp_ns, fixed_from_ego, cameras, sweeps)
 

@@ -74,7 +74,8 @@ def nodes(network: str, sources: Sources, backend: str = 'auto', weights: str = 
         occupancy |= {'backlog': REPLAY_BACKLOG, 'deadline': REPLAY_DEADLINE_S, 'tf_timeout': REPLAY_TF_TIMEOUT_S}
     specs = [NodeSpec('cameras', cameras)]
     if sources.points_topic:
-        specs.append(NodeSpec('lidar', {**sim_time, **frames, 'points_topic': sources.points_topic}))
+        follows = {} if entry(network).lidar is None else {'network': network}
+        specs.append(NodeSpec('lidar', {**sim_time, **frames, 'points_topic': sources.points_topic, **follows}))
     specs += [NodeSpec('occupancy', occupancy), NodeSpec('views', {**sim_time})]
     if replay is not None:
         reference = sources.points_topic or next(c.image_topic for c in sources.cameras if c.name == sources.reference)

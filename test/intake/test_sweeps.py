@@ -1,80 +1,13 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
-import pytest
 
 from occ_perception.geometry.transforms import apply, inverse, matrix, rotation_from_quaternion
-from occ_perception.runtime.intake.sweeps import CloudError, SweepHistory, points_from_cloud, time_span, to_ego
-
-CODES = {'i1': 1, 'u1': 2, 'i2': 3, 'u2': 4, 'i4': 5, 'u4': 6, 'f4': 7, 'f8': 8}
-
-
-def cloud_of(records: np.ndarray, **changes) -> SimpleNamespace:
-    fields = [SimpleNamespace(name=name, offset=offset, datatype=CODES[dtype.str[1:]], count=1)
-              for name, (dtype, offset) in records.dtype.fields.items()]
-    values = {'fields': fields, 'width': len(records), 'height': 1, 'point_step': records.itemsize,
-              'row_step': records.nbytes, 'is_bigendian': False, 'data': records.tobytes()}
-    return SimpleNamespace(**{**values, **changes})
-
-
-def records(count: int = 6, extra: tuple = (('intensity', '<f4'), ('ring', '<u2'), ('time', '<f4'))) -> np.ndarray:
-    out = np.zeros(count, np.dtype([('x', '<f4'), ('y', '<f4'), ('z', '<f4'), *extra]))
-    for i, name in enumerate('xyz'):
-        out[name] = np.arange(count) + 10 * i
-    return out
+from occ_perception.runtime.intake.sweeps import PlacedSweep, gathered, time_span, to_ego, without_ego
 
 
 def pose(x: float = 0.0, y: float = 0.0, yaw: float = 0.0) -> np.ndarray:
     return matrix(rotation_from_quaternion(0, 0, np.sin(yaw / 2), np.cos(yaw / 2)), (x, y, 0))
-
-
-def test_fields_are_read_by_name() -> None:
-    cloud = records()
-    cloud['intensity'], cloud['ring'], cloud['time'] = 5, 31, -0.02
-    points, left_out = points_from_cloud(cloud_of(cloud), 0, '/lidar')
-    assert points.dtype == np.float32
-    assert left_out == 0
-    np.testing.assert_allclose(points[2], [2, 12, 22, 5, 31, -0.02])
-
-
-def test_other_time_fields() -> None:
-    nanoseconds = records(extra=(('t', '<u4'),))
-    nanoseconds['t'] = 50_000_000
-    assert points_from_cloud(cloud_of(nanoseconds), 0, '/lidar')[0][0, 5] == pytest.approx(0.05)
-    absolute = records(extra=(('timestamp', '<f8'),))
-    absolute['timestamp'] = 1_600_000_000.25
-    points, _ = points_from_cloud(cloud_of(absolute), 1_600_000_000_300_000_000, '/lidar')
-    assert points[0, 5] == pytest.approx(-0.05, abs=1e-6)
-    assert (points[:, 3] == 0).all() and (points[:, 4] == -1).all()
-
-
-def test_padded_rows_and_organised_clouds() -> None:
-    cloud = records(6)
-    padded = b''.join(cloud[i:i + 3].tobytes() + b'\xff' * 5 for i in (0, 3))
-    points, _ = points_from_cloud(cloud_of(cloud, width=3, height=2, row_step=3 * cloud.itemsize + 5, data=padded), 0, '/lidar')
-    np.testing.assert_array_equal(points[:, 0], np.arange(6))
-
-
-def test_points_that_are_not_finite_are_left_out_and_counted() -> None:
-    cloud = records()
-    cloud['y'][1], cloud['z'][4] = np.nan, np.inf
-    points, left_out = points_from_cloud(cloud_of(cloud), 0, '/lidar')
-    assert left_out == 2
-    assert len(points) == 4
-    cloud['x'] = np.nan
-    with pytest.raises(CloudError, match='none of 6 points is finite'):
-        points_from_cloud(cloud_of(cloud), 0, '/lidar')
-
-
-@pytest.mark.parametrize(('changes', 'word'), [
-    ({'width': 0, 'data': b''}, 'empty cloud'), ({'data': b'123'}, '3 bytes do not hold'), ({'fields': []}, 'no field x, y, z'),
-    ({'row_step': 3}, 'do not hold'),
-])
-def test_bad_clouds_name_the_topic(changes: dict, word: str) -> None:
-    with pytest.raises(CloudError, match=f'/LIDAR_TOP: .*{word}'):
-        points_from_cloud(cloud_of(records(), **changes), 0, '/LIDAR_TOP')
 
 
 def test_a_wall_seen_from_a_turning_vehicle_comes_out_flat() -> None:
@@ -102,13 +35,27 @@ def test_a_wall_seen_from_a_turning_vehicle_comes_out_flat() -> None:
     assert np.abs(apply(pose_at(0.0), still[:, :3].astype(np.float64)) - wall).max() > 0.3
 
 
-def test_history_is_chosen_by_time_and_moved_with_the_vehicle() -> None:
-    history = SweepHistory(window_ns=100_000_000)
-    point = np.array([[10, 0, 0, 1, 5, 0]], np.float32)
-    history.add(0, point, pose(0))
-    history.add(60_000_000, point, pose(1))
-    both = history.add(120_000_000, point, pose(2))
-    np.testing.assert_allclose(both[:, 0], [10, 9])
-    np.testing.assert_allclose(both[:, 5], [0, 0.06], atol=1e-6)
-    assert len(history.add(0, point, pose(0))) == 1
-    assert len(SweepHistory(0).add(1, point, pose(0))) == 1
+def test_earlier_sweeps_are_moved_with_the_vehicle() -> None:
+    """A post that stands still is at the same place in all sweeps; lags and the LiDAR's places grow with the age."""
+    mount, post = pose(0.9), np.array([[20.0, 3.0, 1.0]])
+
+    def sweep(seconds: float) -> PlacedSweep:
+        there = pose(10 * seconds, 0.0, 0.3 * seconds)
+        points = np.zeros((1, 6), np.float32)
+        points[:, :3], points[:, 3], points[:, 4], points[:, 5] = apply(inverse(there), post), 7, 3, 0.02
+        return PlacedSweep(round(1e9 * seconds), points, mount, there)
+
+    present, *earlier = gathered(sweep(1.0), [sweep(0.75), sweep(0.5)])
+    assert [each.stamp_ns for each in earlier] == [750_000_000, 500_000_000]
+    for each, age_s in zip((present, *earlier), (0.0, 0.25, 0.5), strict=True):
+        np.testing.assert_allclose(each.points[:, :3], present.points[:, :3], atol=1e-5)
+        np.testing.assert_allclose(each.points[:, 3:], [[7, 3, age_s + 0.02]], atol=1e-6)
+    np.testing.assert_allclose(present.ego_from_lidar, mount)
+    np.testing.assert_allclose(earlier[1].ego_from_lidar, inverse(pose(10.0, 0.0, 0.3)) @ pose(5.0, 0.0, 0.15) @ mount, atol=1e-12)
+
+
+def test_returns_of_the_vehicle_itself_are_removed() -> None:
+    points = np.zeros((4, 6), np.float32)
+    points[:, :2] = [[3.0, 0.5], [3.0, 1.5], [-0.5, -0.9], [-1.5, 0.0]]
+    np.testing.assert_array_equal(without_ego(points, 3.5, 1.0, 1.0), points[[1, 3]])
+    assert without_ego(points, 3.5, 1.0, 0.0) is points

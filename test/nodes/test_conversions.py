@@ -7,6 +7,7 @@ import pytest
 from fake_predictor import FakePredictor
 
 from occ_msgs.msg import VoxelGrid
+from occ_perception.geometry.transforms import matrix, rotation_from_quaternion
 from occ_perception.geometry.voxel_grid import OCC3D_GRID
 from occ_perception.labels import OCC3D
 from occ_perception.nodes.conversions import (
@@ -21,11 +22,13 @@ from occ_perception.nodes.conversions import (
     labels_of,
     stage_timings_message,
     stamp_ns,
+    sweep_messages,
     sweep_points,
+    sweeps_of,
     time_message,
     voxel_grid_message,
 )
-from occ_perception.runtime.frames import SensorFrame
+from occ_perception.runtime.frames import LidarSweep, SensorFrame
 from occ_perception.runtime.intake.decode import decode_raw
 
 STAMP = 1_600_000_000_123_456_789
@@ -87,15 +90,33 @@ def test_images_clouds_and_calibration_round_trip() -> None:
     info = camera_info_message(k, 6, 8, head)
     np.testing.assert_array_equal(np.reshape(info.k, (3, 3)), k)
     np.testing.assert_array_equal(np.reshape(info.p, (3, 4))[:, :3], k)
-    points = np.random.default_rng(0).normal(size=(7, 6)).astype(np.float32)
+    points = np.random.default_rng(0).normal(size=(7, 7)).astype(np.float32)
     cloud = cloud_message(points, SWEEP_FIELDS, head)
     np.testing.assert_array_equal(sweep_points(cloud), points)
     with pytest.raises(ValueError, match='expected'):
-        sweep_points(cloud_message(points, 'abcdef', head))
+        sweep_points(cloud_message(points, 'abcdefg', head))
+
+
+def test_sweeps_round_trip_with_their_stamps_and_places() -> None:
+    random = np.random.default_rng(0)
+    sent = [LidarSweep(STAMP - number * 50_000_000, random.normal(size=(count, 6)).astype(np.float32),
+                       matrix(rotation_from_quaternion(0, 0, 0.6, 0.8), (number, 0.5, 1.8)))
+            for number, count in enumerate((5, 0, 3))]
+    info, cloud = sweep_messages(sent, header(STAMP, 'base_link'))
+    assert info.header == cloud.header
+    assert sweep_points(cloud)[:, 6].tolist() == [0] * 5 + [2] * 3
+    for one, back in zip(sent, sweeps_of(cloud, info), strict=True):
+        assert back.stamp_ns == one.stamp_ns
+        np.testing.assert_array_equal(back.points, one.points)
+        np.testing.assert_allclose(back.ego_from_lidar, one.ego_from_lidar, atol=1e-12)
+    info.points[0] = 4
+    with pytest.raises(ValueError, match='7 points of 3 sweeps, occ/sweeps has 8'):
+        sweeps_of(cloud, info)
+    assert sweeps_of(*sweep_messages((), header(STAMP, 'base_link'))[::-1]) == ()
 
 
 def test_a_received_sweep_is_a_view_of_its_message() -> None:
-    points = np.random.default_rng(0).normal(size=(7, 6)).astype(np.float32)
+    points = np.random.default_rng(0).normal(size=(7, 7)).astype(np.float32)
     cloud = cloud_message(points, SWEEP_FIELDS, header(STAMP, 'base_link'))
     received = sweep_points(cloud)
     cloud.data[:4] = array('B', np.float32(9).tobytes())

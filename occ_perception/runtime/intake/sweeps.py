@@ -1,70 +1,44 @@
-"""LiDAR clouds to points in the ego frame at one stamp, each point moved from the place where it was measured."""
+"""Points of LiDAR sweeps moved to the ego frame at one stamp, each from the place where it was measured."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from occ_perception.geometry.transforms import inverse, quaternion_from_rotation
-
-DATATYPES = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 8: 'f8'}
-"""sensor_msgs/PointField datatype -> numpy type."""
-COLUMNS = 'x', 'y', 'z', 'intensity', 'ring'
-"""Names of the columns of points in front of the time."""
-RING, TIME = 4, 5
-"""Columns of points."""
+from occ_perception.runtime.frames import LidarSweep
+from occ_perception.runtime.intake.clouds import TIME
 
 
-class CloudError(ValueError):
-    """A cloud that cannot be used; the message names the topic and the reason."""
+@dataclass(frozen=True)
+class PlacedSweep:
+    """A sweep in the ego frame at its own stamp: points (M, 6) float32 as LidarSweep has them, the mount and the ego pose there."""
+
+    stamp_ns: int
+    points: np.ndarray
+    ego_from_lidar: np.ndarray
+    fixed_from_ego: np.ndarray
 
 
-def points_from_cloud(cloud: Any, stamp_ns: int, topic: str) -> tuple[np.ndarray, int]:
-    """Points of a PointCloud2 in its own frame: ((M, 6) float32 x, y, z, intensity, ring, time; points without a
-    finite place left out, how many these were).
+def gathered(present: PlacedSweep, earlier: list[PlacedSweep]) -> tuple[LidarSweep, ...]:
+    """The present sweep and earlier ones, as SensorFrame has them: all in the ego frame at the present one's stamp."""
+    sweeps = [LidarSweep(present.stamp_ns, present.points, present.ego_from_lidar)]
+    for sweep in earlier:
+        points = move_to_reference(sweep.points, sweep.fixed_from_ego, present.fixed_from_ego,
+                                   (present.stamp_ns - sweep.stamp_ns) * 1e-9)
+        reference_from_ego = inverse(present.fixed_from_ego) @ sweep.fixed_from_ego
+        sweeps.append(LidarSweep(sweep.stamp_ns, points, reference_from_ego @ sweep.ego_from_lidar))
+    return tuple(sweeps)
 
-    cloud has the attributes of sensor_msgs/PointCloud2. time is in seconds relative to stamp_ns, from a field `time` (seconds),
-    `t` (nanoseconds) or `timestamp` (seconds, absolute); 0 without one. Intensity is 0 and ring is -1 where the cloud has none.
-    Raises CloudError for an empty cloud, missing x, y, z, or sizes that do not fit the data.
-    """
-    fields = {f.name: f for f in cloud.fields}
-    missing = [name for name in 'xyz' if name not in fields]
-    if missing:
-        raise CloudError(f'{topic}: cloud has no field {", ".join(missing)}, only {", ".join(fields) or "none"}')
-    count = cloud.width * cloud.height
-    if count == 0:
-        raise CloudError(f'{topic}: empty cloud (0 points)')
-    order = '>' if cloud.is_bigendian else '<'
-    flat = np.frombuffer(cloud.data, np.uint8)
-    row_step = cloud.row_step or cloud.width * cloud.point_step
-    if row_step < cloud.width * cloud.point_step or flat.size < row_step * cloud.height:
-        raise CloudError(f'{topic}: {flat.size} bytes do not hold {cloud.height} rows of {cloud.width} points '
-                         f'of {cloud.point_step} bytes')
-    wanted = [name for name in (*COLUMNS, 'time', 't', 'timestamp') if name in fields]
-    bad = [name for name in wanted if fields[name].datatype not in DATATYPES]
-    if bad:
-        raise CloudError(f'{topic}: field {bad[0]} has unknown datatype {fields[bad[0]].datatype}')
-    dtype = np.dtype({'names': wanted, 'formats': [order + DATATYPES[fields[name].datatype] for name in wanted],
-                      'offsets': [fields[name].offset for name in wanted], 'itemsize': cloud.point_step})
-    rows = flat[:row_step * cloud.height].reshape(cloud.height, row_step)[:, :cloud.width * cloud.point_step]
-    records = np.ascontiguousarray(rows).view(dtype).reshape(-1)
-    points = np.zeros((count, 6), np.float32)
-    points[:, RING] = -1
-    for column, name in enumerate(COLUMNS):
-        if name in wanted:
-            points[:, column] = records[name]
-    if 'time' in wanted:
-        points[:, TIME] = records['time']
-    elif 't' in wanted:
-        points[:, TIME] = records['t'] * 1e-9
-    elif 'timestamp' in wanted:
-        points[:, TIME] = records['timestamp'].astype(np.float64) - stamp_ns * 1e-9
-    finite = np.isfinite(points).all(axis=1)
-    left_out = count - int(finite.sum())
-    if left_out == count:
-        raise CloudError(f'{topic}: none of {count} points is finite')
-    return (points if left_out == 0 else points[finite]), left_out
+
+def without_ego(points: np.ndarray, front_m: float, back_m: float, side_m: float) -> np.ndarray:
+    """Points (M, 6) without those on the vehicle itself: from back_m behind the ego frame's origin to front_m before it, side_m
+    to either side; all of them where side_m is 0."""
+    if side_m <= 0:
+        return points
+    x, y = points[:, 0], points[:, 1]
+    return points[~((x >= -back_m) & (x <= front_m) & (np.abs(y) <= side_m))]
 
 
 def time_span(points: np.ndarray) -> tuple[float, float]:
@@ -127,33 +101,3 @@ def _move_evenly(points: np.ndarray, fraction: np.ndarray, mount: np.ndarray, fi
         np.multiply(fraction, shift[axis_number], out=out)
         out += moved[axis_number::3].sum(axis=0)
         out += np.float32(first[axis_number, 3])
-
-
-class SweepHistory:
-    """Past sweeps by time: those measured within a window before the reference go along with the newest one.
-
-    Sweeps are kept in the ego frame of their own stamp together with that pose, so nothing drifts by repeated moving.
-    """
-
-    def __init__(self, window_ns: int, jump_back_ns: int = 500_000_000) -> None:
-        self.window_ns = window_ns
-        self.jump_back_ns = jump_back_ns
-        self._sweeps: list[tuple[int, np.ndarray, np.ndarray]] = []
-
-    def add(self, stamp_ns: int, points: np.ndarray, fixed_from_ego: np.ndarray) -> np.ndarray:
-        """Take a sweep ((M, 6), ego frame at stamp_ns) and return it with those of the window, newest first."""
-        if self._sweeps and self._sweeps[-1][0] - stamp_ns > self.jump_back_ns:
-            self._sweeps.clear()
-        self._sweeps = [sweep for sweep in self._sweeps if stamp_ns - self.window_ns <= sweep[0] < stamp_ns]
-        earlier = self._sweeps[::-1]
-        if self.window_ns:
-            self._sweeps.append((stamp_ns, points, fixed_from_ego))
-        if not earlier:
-            return points
-        out = np.empty((len(points) + sum(len(old) for _, old, _ in earlier), 6), np.float32)
-        out[:len(points)] = points
-        end = len(points)
-        for old_ns, old, pose in earlier:
-            begin, end = end, end + len(old)
-            move_to_reference(old, pose, fixed_from_ego, (stamp_ns - old_ns) * 1e-9, out[begin:end])
-        return out
