@@ -128,14 +128,14 @@ def key_frames(count: int, stereo: bool = False) -> HistorySpec:
 class NetworkEntry:
     """One row of the catalogue.
 
-    family: package under networks/ that builds it. parameters: learnable ones. lift: frustum of networks that lift image
-    features through depth, else None. cameras: in the order of its image axis, empty without. lidar: the points it looks at, None
-    without. history: past frames it looks at. grid: in the frame grid_frame. labels: what its voxel labels mean. instances: whether
-    it finds instance centres. published: score on Occ3D-nuScenes val in percent, mIoU under the camera mask unless
-    `published_as` says otherwise; None where none was published. published_pq: RayPQ in percent, of networks that find
-    instances. changes: fields of its configuration that weights at hand have otherwise (rows of a manifest; the catalogue's
-    have none). rate_hz: sets per second it is asked for by default. weights: name of the shipped weights under
-    occ_perception/weights/ without suffix, or None (the user brings a checkpoint).
+    family: package under networks/ that builds it. parameters: learnable ones. lift: frustum of networks that lift image features
+    through depth, else None. cameras: in the order of its image axis, empty without. lidar: the points it looks at, None without.
+    history: past frames it looks at. grid: in the frame grid_frame. labels: what its voxel labels mean. instances: whether it finds
+    instance centres. published: score on Occ3D-nuScenes val in percent, mIoU under the camera mask unless `published_as` says
+    otherwise; None where none was published. published_pq: RayPQ in percent, of networks that find instances. maskable: whether its
+    cameras or its LiDAR may be masked, since training did so at times. changes: fields of its configuration that weights at hand
+    have otherwise (rows of a manifest; the catalogue's have none). rate_hz: sets per second it is asked for by default. weights:
+    name of the shipped weights under occ_perception/weights/ without suffix, or None (the user brings a checkpoint).
     """
 
     name: str
@@ -154,6 +154,7 @@ class NetworkEntry:
     published: float | None = None
     published_as: str = 'mIoU'
     published_pq: float | None = None
+    maskable: bool = False
     changes: Mapping[str, Any] = field(default_factory=dict, hash=False)
     rate_hz: float = 2.0
     weights: str | None = None

@@ -13,7 +13,7 @@ from geometry_msgs.msg import Point, Pose, Quaternion, Transform, Vector3
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import ColorRGBA, Header
 
-from occ_msgs.msg import ClassLabel, InstanceArray, LabelInfo, SensorStatus, StageTimings, SweepInfo, VoxelGrid
+from occ_msgs.msg import ClassLabel, InstanceArray, LabelInfo, SensorStatus, StageTimings, SweepInfo, VoxelFlow, VoxelGrid
 from occ_msgs.msg import Instance as InstanceMessage
 from occ_perception.geometry.transforms import matrix, quaternion_from_rotation, rotation_from_quaternion
 from occ_perception.geometry.voxel_grid import VoxelGridSpec
@@ -143,21 +143,53 @@ def _pack(field: array, values: np.ndarray, level: int | None) -> None:
     fill(field, values if level is None else zstandard.ZstdCompressor(level=level).compress(np.ascontiguousarray(values).data))
 
 
-def voxel_grid_message(prediction: OccupancyPrediction, frame_id: str, cameras: Iterable[str], compress: bool = True) -> VoxelGrid:
-    """VoxelGrid of a prediction. cameras: every configured camera; those the prediction did not use are told as not valid."""
+def voxel_grid_message(prediction: OccupancyPrediction, frame_id: str, cameras: Iterable[str], compress: bool = True,
+                       lidar: str = '') -> VoxelGrid:
+    """VoxelGrid of a prediction. cameras: every configured camera; those the prediction did not use are told as not valid. lidar:
+    name of the LiDAR, of networks that look at its points."""
     origin = Point(**dict(zip('xyz', map(float, prediction.grid.origin_m), strict=True)))
     used = prediction.cameras_used
     size_x, size_y, size_z = prediction.labels.shape
+    sensors = [SensorStatus(name=name, valid=name in used, age=float(used.get(name, np.nan)), readings=int(name in used))
+               for name in cameras]
+    if lidar:
+        ages = prediction.sweeps_used
+        sensors.append(SensorStatus(name=lidar, valid=bool(ages), age=float(ages[0]) if ages else np.nan, readings=len(ages)))
     message = VoxelGrid(
         header=header(prediction.stamp_ns, frame_id), origin=Pose(position=origin), resolution=float(prediction.grid.resolution_m),
-        size_x=size_x, size_y=size_y, size_z=size_z,
-        encoding=VoxelGrid.ENCODING_ZSTD if compress else VoxelGrid.ENCODING_DENSE,
-        sensors=[SensorStatus(name=name, valid=name in used, age=float(used.get(name, np.nan)), readings=int(name in used))
-                 for name in cameras],
-        network=prediction.network, intended_network=prediction.network)
+        size_x=size_x, size_y=size_y, size_z=size_z, encoding=VoxelGrid.ENCODING_ZSTD if compress else VoxelGrid.ENCODING_DENSE,
+        sensors=sensors, network=prediction.network, intended_network=prediction.intended or prediction.network,
+        fallback=prediction.fallback)
     _pack(message.labels, prediction.labels, LABEL_ZSTD_LEVEL if compress else None)
     _pack(message.instance_ids, prediction.instance_ids.astype('<u2', copy=False), ID_ZSTD_LEVEL if compress else None)
     return message
+
+
+FLOW_UNIT_M_S = 0.01
+"""Step of the numbers in a VoxelFlow: int16 reaches to 327 m/s."""
+
+
+def voxel_flow_message(prediction: OccupancyPrediction, grid: VoxelGrid, things: Iterable[int]) -> VoxelFlow:
+    """VoxelFlow of a prediction that tells velocities, beside its VoxelGrid. things: labels whose voxels keep theirs."""
+    assert prediction.flow is not None
+    steps = np.zeros(prediction.flow.shape, '<i2')
+    where = np.isin(prediction.labels, list(things))
+    limit = np.iinfo(np.int16).max
+    steps[where] = np.clip(np.rint(prediction.flow[where] / FLOW_UNIT_M_S), -limit, limit)
+    message = VoxelFlow(header=grid.header, origin=grid.origin, resolution=grid.resolution, size_x=grid.size_x, size_y=grid.size_y,
+                        size_z=grid.size_z, unit=FLOW_UNIT_M_S, encoding=grid.encoding, network=prediction.network)
+    _pack(message.velocities, steps, ID_ZSTD_LEVEL if grid.encoding == VoxelGrid.ENCODING_ZSTD else None)
+    return message
+
+
+def flow_of(message: VoxelFlow) -> np.ndarray:
+    """Velocities (nx, ny, nz, 2) float32 along x and y, m/s, of a VoxelFlow. Raises ValueError when it does not fit together."""
+    shape = (message.size_x, message.size_y, message.size_z)
+    count = shape[0] * shape[1] * shape[2]
+    if not 0 < count <= LARGEST_GRID:
+        raise ValueError(f'VoxelFlow of {shape[0]}x{shape[1]}x{shape[2]} voxels, expected 1 ... {LARGEST_GRID}')
+    steps = np.frombuffer(_unpack(message.velocities, message.encoding, 4 * count, 'velocities'), '<i2').reshape(*shape, 2)
+    return steps * np.float32(message.unit)
 
 
 def _unpack(data: array, encoding: int, expected: int, field: str) -> bytes | memoryview:
@@ -191,8 +223,8 @@ def labels_of(message: VoxelGrid) -> tuple[np.ndarray, np.ndarray]:
     return labels, ids
 
 
-def grid_spec_of(message: VoxelGrid) -> VoxelGridSpec:
-    """Where the voxels of a VoxelGrid lie in its frame. Raises ValueError for a grid whose axes are turned."""
+def grid_spec_of(message: VoxelGrid | VoxelFlow) -> VoxelGridSpec:
+    """Where the voxels of a VoxelGrid or VoxelFlow lie in its frame. Raises ValueError for a grid whose axes are turned."""
     q, p = message.origin.orientation, message.origin.position
     if max(abs(q.x), abs(q.y), abs(q.z)) > 1e-6:
         raise ValueError('VoxelGrid.origin is turned; only grids along the axes of their frame are drawn')

@@ -18,7 +18,7 @@ from occ_perception.engines.select import BACKENDS
 from occ_perception.nodes import system
 
 PACKAGE = 'occ_perception'
-RVIZ_TOPICS = ('occ/points', 'occ/markers', 'occ/grid', 'CAM_FRONT/occ/image', 'CAM_BACK/occ/image')
+RVIZ_TOPICS = ('occ/points', 'occ/markers', 'occ/flow_arrows', 'occ/grid', 'CAM_FRONT/occ/image', 'CAM_BACK/occ/image')
 FLAGS = ('true', 'false')
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import colorsys
+import math
 from collections.abc import Mapping
 
 import numpy as np
 from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import Point, Pose, Vector3
-from std_msgs.msg import ColorRGBA
+from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker
 
 from occ_msgs.msg import Instance, InstanceArray
 
-BOXES, NAMES, VELOCITIES = 'instances', 'names', 'velocities'
+BOXES, NAMES, VELOCITIES, FLOW = 'instances', 'names', 'velocities', 'flow'
 """Marker namespaces, which RViz shows and hides one by one."""
 ARROW_SPEED_M_S = 0.5
 """Slower objects get no arrow."""
@@ -32,6 +34,20 @@ def instance_markers(message: InstanceArray, names: Mapping[int, str], colors: M
             markers.append(_arrow(one, ColorRGBA(r=red, g=green, b=blue, a=1.0)))
     for marker in markers:
         marker.header, marker.lifetime, marker.action = message.header, Duration(sec=int(LIFETIME_S)), Marker.ADD
+    return markers
+
+
+def flow_markers(head: Header, starts: np.ndarray, velocities: np.ndarray) -> list[Marker]:
+    """Arrows as long as things go in a second, in place of all before: from starts (K, 3) along velocities (K, 2), coloured by
+    heading."""
+    markers = [Marker(header=head, ns=FLOW, action=Marker.DELETEALL)]
+    for number, ((x, y, z), (along_x, along_y)) in enumerate(zip(starts.tolist(), velocities.tolist(), strict=True)):
+        hue = math.atan2(along_y, along_x) / (2 * math.pi) % 1.0
+        red, green, blue = colorsys.hsv_to_rgb(hue, 1.0, 1.0)
+        markers.append(Marker(header=head, ns=FLOW, id=number, type=Marker.ARROW, action=Marker.ADD, pose=Pose(),
+                              points=[Point(x=x, y=y, z=z), Point(x=x + along_x, y=y + along_y, z=z)],
+                              scale=Vector3(x=0.15, y=0.4), color=ColorRGBA(r=red, g=green, b=blue, a=1.0),
+                              lifetime=Duration(sec=int(LIFETIME_S))))
     return markers
 
 

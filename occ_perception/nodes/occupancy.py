@@ -1,8 +1,8 @@
 """The `occupancy` node: sets of camera pictures around a reference in, VoxelGrids out.
 
 A managed (lifecycle) node; with autostart it configures and activates itself. Takes <camera>/occ/image and occ/sweeps from the
-`cameras` and `lidar` nodes (by reference in one process, by topic apart), poses from tf; publishes occ/voxels, occ/instances,
-occ/label_info (latched), occ/timings and /diagnostics. Services: ~/reset_memory, ~/switch_network.
+`cameras` and `lidar` nodes (by reference in one process, by topic apart), poses from tf; publishes occ/voxels, occ/flow,
+occ/instances, occ/label_info (latched), occ/timings and /diagnostics. Services: ~/reset_memory, ~/switch_network.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rclpy.logging import get_logger
 from rclpy.parameter import Parameter as RosParameter
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
-from occ_msgs.msg import InstanceArray, LabelInfo, StageTimings, SweepInfo, VoxelGrid
+from occ_msgs.msg import InstanceArray, LabelInfo, StageTimings, SweepInfo, VoxelFlow, VoxelGrid
 from occ_msgs.srv import ResetMemory, SwitchNetwork
 from occ_perception.catalogue import NETWORKS, NetworkEntry, entry
 from occ_perception.engines.precision import PRECISIONS
@@ -34,6 +34,7 @@ from occ_perception.nodes.conversions import (
     stage_timings_message,
     stamp_ns,
     sweeps_of,
+    voxel_flow_message,
     voxel_grid_message,
 )
 from occ_perception.nodes.exchange import CameraFrame, Exchange, Lazy, Sweep
@@ -43,10 +44,12 @@ from occ_perception.nodes.parameters import Parameter, declare
 from occ_perception.nodes.poses import Poses, TransformFeed
 from occ_perception.nodes.running import Spinner, run_node, side_node
 from occ_perception.nodes.serving import PredictorLike, Served, Serving, blank_frame
+from occ_perception.runtime.fallback import MASK, NO_CAMERAS, NO_LIDAR, FallbackPredictor, check_stand_in
 from occ_perception.runtime.frames import LidarSweep
 from occ_perception.runtime.intake.assembly import LIDAR, AssemblyRules, CameraRule
 from occ_perception.runtime.intake.calibration import intrinsics_of
 from occ_perception.runtime.intake.decode import decode_raw
+from occ_perception.runtime.tracking import Tracker
 
 SECOND = 1_000_000_000
 SERVICE_WAIT_S = 2.0
@@ -63,7 +66,16 @@ PARAMETERS = (
     Parameter('tolerance', 0.05, 'largest distance of a picture from reference + offset [s]', low=0.0, high=1.0, changeable=True),
     Parameter('deadline', 0.1, 'a set goes out at the latest so long after its reference came [s]', low=0.0, high=10.0,
               changeable=True),
-    Parameter('min_cameras', 1, 'sets with fewer cameras are dropped', low=1, high=64, changeable=True),
+    Parameter('min_cameras', 1, 'sets with fewer cameras are dropped; 0: a set may be the LiDAR alone', low=0, high=64,
+              changeable=True),
+    Parameter('stand_in', '', 'camera that anchors sets while the LiDAR is silent; empty: there are none then'),
+    Parameter('fallback_without_lidar', '', f'network that serves while there are no LiDAR points; {MASK}: the same, where it was '
+              'trained for it; empty: sets without are dropped (networks of cameras and LiDAR)'),
+    Parameter('fallback_without_cameras', '', 'the same while there are no pictures; takes min_cameras 0'),
+    Parameter('weights_without_lidar', '', 'weights of the network in fallback_without_lidar; empty for those that ship'),
+    Parameter('weights_without_cameras', '', 'weights of the network in fallback_without_cameras'),
+    Parameter('fallback_hold', 1.0, 'an input that was lost counts as lost until it has been back for so long [s]', low=0.0,
+              high=60.0),
     Parameter('fixed_frame', 'odom', 'frame that does not move with the vehicle and never jumps'),
     Parameter('base_frame', 'base_link', 'frame of the vehicle; grids are in it'),
     Parameter('tf_timeout', 0.2, 'longest wait for the transforms of a set [s]', low=0.0, high=10.0),
@@ -86,16 +98,26 @@ def camera_parameters(camera: str) -> tuple[Parameter, ...]:
 
 
 def make_predictor(network: str, weights: str, values: Mapping[str, Any]) -> PredictorLike:
-    """The real Predictor, with the node's parameter values; imported only when a network is loaded."""
+    """The real Predictor with the node's parameter values, and what stands in for it; imported only when a network is loaded."""
     from occ_perception.runtime.predictor import Predictor
 
-    predictor = Predictor(network, values['backend'], weights or None, memory=values['memory'],
-                          max_gap_s=values['memory_max_gap'], published_centers=values['published_centers'],
-                          precision=values['precision'], wait=False)
-    predictor.predict(blank_frame(predictor.entry))  # the first run of an engine takes much longer than the next ones
-    predictor.reset()
-    get_logger('occupancy').info(f'{predictor.entry.name} runs in {predictor.engine.description}')
-    return predictor
+    def loaded(name: str, given: str, tracker: Tracker | None = None) -> Predictor:
+        predictor = Predictor(name, values['backend'], given or None, memory=values['memory'],
+                              max_gap_s=values['memory_max_gap'], published_centers=values['published_centers'],
+                              precision=values['precision'], wait=False, tracker=tracker)
+        predictor.predict(blank_frame(predictor.entry))  # the first run of an engine takes much longer than the next ones
+        predictor.reset()
+        get_logger('occupancy').info(f'{predictor.entry.name} runs in {predictor.engine.description}')
+        return predictor
+
+    whole = loaded(network, weights)
+    stand_ins: dict[str, PredictorLike] = {}
+    for lacking, what in ((NO_LIDAR, 'lidar'), (NO_CAMERAS, 'cameras')):
+        name = values[f'fallback_without_{what}']
+        if name and whole.entry.lidar is not None and whole.entry.cameras:
+            check_stand_in(whole.entry, lacking, name)
+            stand_ins[lacking] = whole if name == MASK else loaded(name, values[f'weights_without_{what}'], whole.tracker)
+    return FallbackPredictor(whole, stand_ins, values['fallback_hold']) if whole.entry.lidar is not None else whole
 
 
 class OccupancyNode(LifecycleNode):
@@ -131,8 +153,9 @@ class OccupancyNode(LifecycleNode):
         if values['reference'] != LIDAR and values['reference'] not in values['cameras']:
             raise ValueError(f'parameter reference is {values["reference"]!r}, must be {LIDAR} or one of '
                              f'{", ".join(values["cameras"])}')
-        return AssemblyRules(cameras, values['reference'], values['max_rate'], round(values['deadline'] * SECOND),
-                             values['min_cameras'])
+        stand_in = values['stand_in'] if values['reference'] == LIDAR else ''
+        return AssemblyRules(cameras, values['reference'], stand_in, max_rate_hz=values['max_rate'],
+                             deadline_ns=round(values['deadline'] * SECOND), min_cameras=values['min_cameras'])
 
     def _changed(self, values: dict[str, Any]) -> str:
         rules = self._rules(values)
@@ -168,6 +191,7 @@ class OccupancyNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         self._serving, self._network = serving, row.name
         self._voxels = self.create_lifecycle_publisher(VoxelGrid, 'occ/voxels', qos.OUTPUT)
+        self._flow = self.create_lifecycle_publisher(VoxelFlow, 'occ/flow', qos.OUTPUT)
         self._instances = self.create_lifecycle_publisher(InstanceArray, 'occ/instances', qos.OUTPUT)
         self._label_info = self.create_lifecycle_publisher(LabelInfo, 'occ/label_info', qos.LATCHED)
         self._timings = self.create_lifecycle_publisher(StageTimings, 'occ/timings', qos.OUTPUT)
@@ -205,7 +229,7 @@ class OccupancyNode(LifecycleNode):
         """Let go of the network and the publishers."""
         self._loaded().stop()
         self._serving = None
-        for publisher in (self._voxels, self._instances, self._label_info, self._timings):
+        for publisher in (self._voxels, self._flow, self._instances, self._label_info, self._timings):
             self.destroy_publisher(publisher)
         return TransitionCallbackReturn.SUCCESS
 
@@ -266,8 +290,12 @@ class OccupancyNode(LifecycleNode):
         """Publish one prediction; called in the worker thread."""
         began = time.perf_counter()
         prediction, frame = served.prediction, self._values['base_frame']
-        grid = voxel_grid_message(prediction, frame, self._values['cameras'], self._values['compress'])
+        row = entry(self._network)
+        lidar = LIDAR if row.lidar is not None else ''
+        grid = voxel_grid_message(prediction, frame, self._values['cameras'], self._values['compress'], lidar)
         self._voxels.publish(grid)
+        if prediction.flow is not None:
+            self._flow.publish(voxel_flow_message(prediction, grid, row.labels.things))
         self._instances.publish(instance_array_message(prediction, frame))
         stages = {**served.stages_ms, 'publish': 1e3 * (time.perf_counter() - began)}
         self._timings.publish(stage_timings_message(stages, prediction.stamp_ns, frame))
@@ -337,6 +365,10 @@ class OccupancyNode(LifecycleNode):
         values: dict[str, object] = {
             'network': self._network, 'due': tally.due, 'published': tally.published, 'dropped': sum(tally.dropped.values()),
             'rate_hz': f'{rate:.2f}', 'settled_until_ns': tally.settled_until_ns}
+        if tally.stood_in:
+            values['stood_in'] = tally.stood_in
+        if tally.fallback:
+            values |= {'fallback': tally.fallback, 'fallback.network': tally.network}
         if tally.news:
             values['engine'] = tally.news
         if tally.past_ages_s:
@@ -353,6 +385,8 @@ class OccupancyNode(LifecycleNode):
             return WARN, 'no grid in the last second', values
         if p95 > 1e3 * self._values['max_processing_time']:
             return WARN, f'slow: p95 of processing is {p95:.0f} ms', values
+        if tally.fallback:
+            return WARN, f'{tally.fallback}: {tally.network} serves in place of {self._network}', values
         return OK, f'{rate:.1f} grids/s, {p50:.0f} ms each', values
 
     def tally(self) -> Any:

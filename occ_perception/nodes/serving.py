@@ -18,6 +18,7 @@ from occ_perception.catalogue import NetworkEntry
 from occ_perception.nodes.exchange import CameraFrame, Sweep
 from occ_perception.nodes.health import Health
 from occ_perception.nodes.poses import Patience, PoseError, Poses
+from occ_perception.runtime.fallback import InputMissing
 from occ_perception.runtime.frames import CameraImage, LidarSweep, OccupancyPrediction, SensorFrame
 from occ_perception.runtime.intake.assembly import (
     LIDAR,
@@ -37,6 +38,8 @@ BUSY = 'busy'
 NO_POSE = 'no_pose'
 PREDICTION_ERROR = 'prediction_error'
 INACTIVE = 'inactive'
+FALLBACK = 'fallback'
+"""Stream under which it is counted what frames lacked."""
 MEMORY = 'memory'
 """Stream under which it is counted why past frames were forgotten."""
 DURATIONS_KEPT = 200
@@ -72,7 +75,8 @@ class Tally:
 
     settled_until_ns: every reference up to this stamp has its grid, or never will; 0 before the first. past_ages_s: of the past
     frames that the newest grid was made with, None for those that were not known; incomplete: grids that lacked one. news: of the
-    engine, such as how far its build is.
+    engine, such as how far its build is. stood_in: due references that a camera gave in place of the LiDAR. fallback: what the
+    newest grid's frame lacked (see runtime.fallback), '' for nothing; network: which made it.
     """
 
     due: int
@@ -84,6 +88,9 @@ class Tally:
     past_ages_s: tuple[float | None, ...] = ()
     incomplete: int = 0
     news: str = ''
+    stood_in: int = 0
+    fallback: str = ''
+    network: str = ''
 
 
 class Serving:
@@ -118,6 +125,7 @@ class Serving:
         self._jumps_seen = self._jumps_served = 0
         self._past_ages_s: tuple[float | None, ...] = ()
         self._incomplete = 0
+        self._fallback = self._made_by = ''
         self._oldest: tuple[int | None, float] = (None, 0.0)
 
     def load(self, make: Callable[[], PredictorLike]) -> NetworkEntry:
@@ -196,7 +204,7 @@ class Serving:
             return Tally(assembler.due, self._published, assembler.dropped + self._dropped,
                          {name: Counter(counts) for name, counts in assembler.frames.items()}, list(self._processing_ms),
                          self._settled_until_ns(), self._past_ages_s, self._incomplete,
-                         '' if self._predictor is None else self._predictor.news)
+                         '' if self._predictor is None else self._predictor.news, assembler.stood_in, self._fallback, self._made_by)
 
     def _settled_until_ns(self) -> int:
         under_way = [stamp for stamp in (self._assembler.oldest_ns, self._served_ns) if stamp is not None]
@@ -282,11 +290,18 @@ class Serving:
         except PoseError as error:
             self._drop(NO_POSE, f'set dropped: {error}')
             return
+        except InputMissing as error:
+            self._drop(error.lacking, f'set at {made.stamp_ns / 1e9:.3f} s: {error}')
+            return
         except Exception as error:
             self._drop(PREDICTION_ERROR, f'set at {made.stamp_ns / 1e9:.3f} s: {type(error).__name__}: {error}')
             return
         if prediction.forgotten:
             self._health.problem(MEMORY, prediction.forgotten, f'past frames forgotten before {made.stamp_ns / 1e9:.3f} s')
+        if prediction.fallback:
+            other = prediction.network != prediction.intended
+            self._health.problem(FALLBACK, prediction.fallback, f'{prediction.network} serves ' + (
+                f'in place of {prediction.intended}' if other else 'with that input masked'))
         stages = {name: 1e3 * (after - before) for (_, before), (name, after) in pairwise(marks)}
         stages.update(prediction.timings_ms)
         try:
@@ -298,6 +313,7 @@ class Serving:
             self._published += 1
             self._past_ages_s = tuple((prediction.stamp_ns - past) * 1e-9 if past else None for past in prediction.past_stamps_ns)
             self._incomplete += None in self._past_ages_s
+            self._fallback, self._made_by = prediction.fallback, prediction.network
             self._processing_ms.append(1e3 * (time.perf_counter() - marks[0][1]))
 
     def _frame(self, predictor: PredictorLike, made: AssembledSet, marks: list[tuple[str, float]]) -> SensorFrame:

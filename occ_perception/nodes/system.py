@@ -9,6 +9,8 @@ from occ_perception.catalogue import NETWORKS, entry
 from occ_perception.datasets.bag_reader import Bag
 from occ_perception.datasets.dialects import Sources, detect, live_sources
 from occ_perception.engines.protocol import EXACT
+from occ_perception.runtime.fallback import MASK
+from occ_perception.runtime.intake.assembly import LIDAR
 
 LAUNCHED = {'flashocc': 'flashocc-r50-M0', 'panoptic_flashocc': 'panoptic-flashocc-r50-depth4d-pano',
             'bevdet_occ': 'bevdet-occ-r50-4d-stereo', 'scocc': 'scocc_sample'}
@@ -52,11 +54,14 @@ def networks_of(launch_file: str) -> tuple[str, ...]:
 
 def nodes(network: str, sources: Sources, backend: str = 'auto', weights: str = '', replay: Replay | None = None,
           use_sim_time: bool | None = None, memory: str = EXACT, published_centers: bool = False,
-          precision: str = 'auto') -> tuple[NodeSpec, ...]:
+          precision: str = 'auto', without_lidar: str | None = None, without_cameras: str | None = None) -> tuple[NodeSpec, ...]:
     """Every node to start, in the order of starting; the player last. use_sim_time: None means when a bag is played.
 
-    memory, published_centers, precision: see Predictor.
+    memory, published_centers, precision: see Predictor. without_lidar, without_cameras: what serves while that input is dead, a
+    network or MASK; '' for none, None for MASK where the network was trained for it.
     """
+    usual = MASK if entry(network).maskable else ''
+    without_lidar, without_cameras = (usual if given is None else given for given in (without_lidar, without_cameras))
     names = [camera.name for camera in sources.cameras]
     sim_time = {'use_sim_time': bool(replay) if use_sim_time is None else use_sim_time}
     frames = {'fixed_frame': sources.fixed_frame, 'base_frame': sources.base_frame}
@@ -70,6 +75,13 @@ def nodes(network: str, sources: Sources, backend: str = 'auto', weights: str = 
         cameras[f'{camera.name}.camera_info_topic'] = camera.info_topic
         cameras[f'{camera.name}.transport'] = camera.transport
         occupancy[f'{camera.name}.offset'] = camera.offset_s
+    if sources.reference == LIDAR and names:
+        occupancy['stand_in'] = 'CAM_FRONT' if 'CAM_FRONT' in names else names[0]
+    for what, name in (('lidar', without_lidar), ('cameras', without_cameras)):
+        if name:
+            occupancy[f'fallback_without_{what}'] = name
+    if without_cameras:
+        occupancy['min_cameras'] = 0
     if replay is not None:
         occupancy |= {'backlog': REPLAY_BACKLOG, 'deadline': REPLAY_DEADLINE_S, 'tf_timeout': REPLAY_TF_TIMEOUT_S}
     specs = [NodeSpec('cameras', cameras)]

@@ -1,6 +1,7 @@
 """The `views` node: what people and planners look at, made from occ/voxels and only while somebody subscribes.
 
-occ/points (PointCloud2 for RViz's Boxes style: rgb, label), occ/markers (instances: boxes, names with ids, velocities), occ/grid
+occ/points (PointCloud2 for RViz's Boxes style: rgb, label), occ/markers (instances: boxes, names with ids, velocities),
+occ/flow_arrows (MarkerArray of what moves, of networks that tell velocities), occ/grid
 (nav_msgs/OccupancyGrid with unknown space), occ/obstacles and occ/clear (PointCloud2 for Nav2's marking and clearing).
 """
 
@@ -20,15 +21,16 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import PointCloud2, PointField
 from visualization_msgs.msg import MarkerArray
 
-from occ_msgs.msg import InstanceArray, LabelInfo, VoxelGrid
+from occ_msgs.msg import InstanceArray, LabelInfo, VoxelFlow, VoxelGrid
 from occ_perception.geometry.voxel_grid import VoxelGridSpec
 from occ_perception.labels import OCC3D
 from occ_perception.nodes import qos
-from occ_perception.nodes.conversions import cloud_message, fill, grid_spec_of, labels_of, records_message
+from occ_perception.nodes.conversions import cloud_message, fill, flow_of, grid_spec_of, labels_of, records_message
 from occ_perception.nodes.health import OK, STEADY, Health
-from occ_perception.nodes.markers import deletions, instance_markers
+from occ_perception.nodes.markers import deletions, flow_markers, instance_markers
 from occ_perception.nodes.parameters import Parameter, declare
 from occ_perception.nodes.running import run_node
+from occ_perception.runtime.flow_arrows import flow_arrows
 from occ_perception.runtime.planner_views import clearing_points, obstacle_points, occupancy_grid, occupied_points
 
 LOOK_PERIOD_S = 0.25
@@ -63,6 +65,7 @@ class ViewsNode(Node):
             'occ/obstacles': _View(self.create_publisher(PointCloud2, 'occ/obstacles', qos.OUTPUT), self._obstacles),
             'occ/clear': _View(self.create_publisher(PointCloud2, 'occ/clear', qos.OUTPUT), self._clear)}
         self._markers = self.create_publisher(MarkerArray, 'occ/markers', qos.OUTPUT)
+        self._arrows = self.create_publisher(MarkerArray, 'occ/flow_arrows', qos.OUTPUT)
         self._drawn: set[tuple[str, int]] = set()
         self._inputs: dict[str, Subscription] = {}
         self.create_subscription(LabelInfo, 'occ/label_info', self._on_label_info, qos.LATCHED)
@@ -76,14 +79,16 @@ class ViewsNode(Node):
         return ''
 
     def _wanted(self) -> list[str]:
-        publishers = {**{name: view.publisher for name, view in self._grid_views.items()}, 'occ/markers': self._markers}
+        publishers = {**{name: view.publisher for name, view in self._grid_views.items()}, 'occ/markers': self._markers,
+                      'occ/flow_arrows': self._arrows}
         return [name for name, publisher in publishers.items() if publisher.get_subscription_count()]
 
     def _follow_demand(self) -> None:
         """Subscribe to inputs while somebody wants what is made of them."""
         wanted = self._wanted()
         needs = {'occ/voxels': (VoxelGrid, self._on_voxels, any(name in wanted for name in self._grid_views)),
-                 'occ/instances': (InstanceArray, self._on_instances, 'occ/markers' in wanted)}
+                 'occ/instances': (InstanceArray, self._on_instances, 'occ/markers' in wanted),
+                 'occ/flow': (VoxelFlow, self._on_flow, 'occ/flow_arrows' in wanted)}
         for topic, (kind, callback, needed) in needs.items():
             if needed and topic not in self._inputs:
                 self._inputs[topic] = self.create_subscription(kind, topic, callback, qos.OUTPUT)
@@ -136,6 +141,14 @@ class ViewsNode(Node):
 
     def _clear(self, grid: tuple[VoxelGrid, np.ndarray, VoxelGridSpec]) -> PointCloud2:
         return cloud_message(clearing_points(grid[1], grid[2], *self._band()), 'xyz', grid[0].header)
+
+    def _on_flow(self, message: VoxelFlow) -> None:
+        try:
+            flow, spec = flow_of(message), grid_spec_of(message)
+        except ValueError as error:
+            self._health.problem('flow', 'bad_flow', f'occ/flow: {error}')
+            return
+        self._arrows.publish(MarkerArray(markers=flow_markers(message.header, *flow_arrows(flow, spec))))
 
     def _on_instances(self, message: InstanceArray) -> None:
         markers = instance_markers(message, self._names, self._colors, self._values['alpha'])

@@ -82,7 +82,8 @@ class OccupancyPrediction:
     (4, 4) of that frame at stamp_ns. flow: (nx, ny, nz, 2) float32 velocities along x and y of that frame, m/s, None where the
     network tells none. cameras_used: name -> age in seconds (reference stamp minus exposure). past_stamps_ns: of the past frame at
     each age that the network looks at, 0 where none was known. forgotten: why the past was forgotten before this frame, '' if it
-    was not. timings_ms: by stage.
+    was not. sweeps_used: ages in seconds of the LiDAR sweeps used. intended: network that was asked for where another, or the same
+    with an input masked, stands in; fallback: why (see runtime.fallback), '' where none does. timings_ms: by stage.
     """
 
     stamp_ns: int
@@ -97,4 +98,7 @@ class OccupancyPrediction:
     flow: np.ndarray | None = None
     past_stamps_ns: tuple[int, ...] = ()
     forgotten: str = ''
+    sweeps_used: tuple[float, ...] = ()
+    intended: str = ''
+    fallback: str = ''
     timings_ms: dict[str, float] = field(default_factory=dict)

@@ -32,13 +32,15 @@ class Predictor:
     memory: how past frames enter (engines.protocol.MEMORY_FORMS): 'exact' lifts their features again, 'warped' moves their maps,
     which is cheaper. max_gap_s: after a longer pause the past is forgotten. published_centers: group voxels by the published code's
     class table in place of the corrected one. everywhere: label also what no camera could see, as published evaluations do, in
-    place of UNKNOWN. wait: for an engine that has to be built; else another backend answers meanwhile. Make and use a Predictor in
+    place of UNKNOWN. wait: for an engine that has to be built; else another backend answers meanwhile. tracker: of the stream's
+    objects, where several networks serve it in turn. Make and use a Predictor in
     one thread, with frames in the order of their stamps.
     """
 
     def __init__(self, network: str, backend: str = 'auto', weights: str | Path | None = None, threads: int | None = None,
                  memory: str = EXACT, max_gap_s: float = 2.0, published_centers: bool = False,
-                 everywhere: bool = False, precision: str = 'auto', wait: bool = True) -> None:
+                 everywhere: bool = False, precision: str = 'auto', wait: bool = True,
+                 tracker: Tracker | None = None) -> None:
         self.entry = entry_of_weights(catalogue.entry(network), weights)
         if memory not in MEMORY_FORMS:
             raise ValueError(f'memory {memory!r} is unknown: choose one of {", ".join(MEMORY_FORMS)}')
@@ -48,7 +50,7 @@ class Predictor:
         self.engine = open_engine(self.entry, backend, weights, threads, memory, precision, wait)
         self._memory = TemporalMemory(self.entry.history, memory, max_gap_s)
         self._classes = PUBLISHED_CLASSES if published_centers else CORRECTED_CLASSES
-        self._tracker = Tracker(grid=self.entry.grid)
+        self.tracker = tracker or Tracker(grid=self.entry.grid)
         self._coverage: dict[bytes, np.ndarray] = {}
 
     @property
@@ -59,7 +61,7 @@ class Predictor:
     def reset(self) -> None:
         """Forget past frames and objects."""
         self._memory.clear()
-        self._tracker.reset()
+        self.tracker.reset()
         self._coverage.clear()
 
     def predict(self, frame: SensorFrame) -> OccupancyPrediction:
@@ -84,7 +86,7 @@ class Predictor:
         forgotten = self._memory.why_forget(frame.stamp_ns, frame.fixed_from_ego, cameras)
         if forgotten:
             self._memory.clear()
-            self._tracker.reset()
+            self.tracker.reset()
         past = self._memory.recall(frame.stamp_ns)
         places = place_frames(entry, self._camera_aware, cameras, frame.fixed_from_ego, past, self._form)
         marks.append(time.perf_counter())
@@ -97,7 +99,7 @@ class Predictor:
         if not self._everywhere:
             labels[~self._observed(fitted)] = UNKNOWN
         instance_ids, instances = self._objects(labels, inference.centers)
-        tracked = self._tracker.update(frame.stamp_ns, frame.fixed_from_ego, instances)
+        tracked = self.tracker.update(frame.stamp_ns, frame.fixed_from_ego, instances)
         marks.append(time.perf_counter())
         stages = ('preprocess', 'geometry', 'network', 'postprocess')
         return OccupancyPrediction(
@@ -105,6 +107,7 @@ class Predictor:
             instance_ids=tracked.relabelled(instance_ids), instances=tracked.instances,
             cameras_used={name: (frame.stamp_ns - camera.stamp_ns) * 1e-9 for name, camera in frame.cameras.items()},
             past_stamps_ns=tuple(0 if known is None else known.stamp_ns for known in past), forgotten=forgotten,
+            sweeps_used=tuple((frame.stamp_ns - sweep.stamp_ns) * 1e-9 for sweep in (frame.sweeps if entry.lidar else ())),
             timings_ms={stage: 1e3 * (b - a) for stage, a, b in zip(stages, marks[:-1], marks[1:], strict=True)})
 
     def _objects(self, labels: np.ndarray, centers: CenterArrays | None) -> tuple[np.ndarray, tuple[Instance, ...]]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -281,3 +282,55 @@ def test_a_clock_that_stands_still_can_be_overruled() -> None:
     assert assembler.oldest_ns == SECOND
     assert [s.stamp_ns for s in assembler.poll(0, overdue=True)] == [SECOND]
     assert assembler.oldest_ns == SECOND + 200 * MS
+
+
+def unplugged(begin: int, end: int) -> list[tuple[int, str]]:
+    """drive() without the LiDAR from begin to end, seconds after its start."""
+    return [(stamp, stream) for stamp, stream in drive() if stream != 'lidar' or not begin <= (stamp - 10 * SECOND) / SECOND < end]
+
+
+def test_a_camera_stands_in_for_a_silent_lidar_until_it_is_back() -> None:
+    assembler = Assembler(rules(stand_in='front'))
+    events = unplugged(1.0, 2.0)
+    sets = play(assembler, [(stamp, stamp, stream) for stamp, stream in events])
+    kinds = [made.reference.item[0] for made in sets]
+    assert set(kinds) == {'lidar', 'front'}
+    stamps = [made.stamp_ns - 10 * SECOND for made in sets]
+    assert stamps == sorted(stamps)
+    assert max(b - a for a, b in pairwise(stamps)) < 0.75 * SECOND  # half a second of patience, then one set every 0.2 s
+    stood_in = [made for made in sets if made.reference.item[0] == 'front']
+    assert assembler.stood_in == len(stood_in) >= 2
+    for made in stood_in:
+        assert 1.4 * SECOND < made.stamp_ns - 10 * SECOND < 2.1 * SECOND
+        assert made.cameras['front'].stamp_ns == made.stamp_ns
+        for name, offset in OFFSETS.items():  # the others as if the LiDAR had been there
+            assert abs(made.cameras[name].stamp_ns - (made.stamp_ns - OFFSETS['front'] + offset)) <= 45 * MS
+    assert kinds[-1] == 'lidar' and not assembler.dropped
+    assert set(assembler.frames['lidar']) == {'in_set', 'not_due'}
+
+
+def test_a_lidar_that_never_comes_and_one_that_is_slow() -> None:
+    cameras = [(stamp, stamp, stream) for stamp, stream in drive() if stream != 'lidar']
+    sets = play(Assembler(rules(stand_in='front')), cameras)
+    assert len(sets) >= 8 and all(made.reference.item[0] == 'front' for made in sets)
+    assert play(Assembler(rules()), cameras) == []
+    slow = Assembler(rules(stand_in='front'))
+    key_frames = [(stamp, stamp, stream) for stamp, stream in drive() if stream != 'lidar' or stamp % (SECOND // 2) == 0]
+    assert all(made.reference.item[0] == 'lidar' for made in play(slow, key_frames))
+    assert slow.stood_in == 0
+
+
+def test_sets_of_the_lidar_alone_where_rules_allow_them() -> None:
+    lidar = [(stamp, stamp, stream) for stamp, stream in drive() if stream == 'lidar']
+    dropped = Assembler(rules())
+    assert play(dropped, lidar) == [] and dropped.dropped[TOO_FEW_CAMERAS] == 15
+    sets = play(Assembler(rules(min_cameras=0)), lidar)
+    assert len(sets) == 15 and not any(made.cameras for made in sets)
+
+
+@pytest.mark.parametrize(('changes', 'words'), [({'stand_in': 'rear'}, 'rear cannot stand in'), ({'min_cameras': -1}, 'must be 0'),
+                                                ({'reference': 'front', 'min_cameras': 0}, 'must be 1'),
+                                                ({'reference': 'front', 'stand_in': 'left'}, 'left cannot stand in')])
+def test_rules_that_do_not_go_together(changes: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        rules(**changes)

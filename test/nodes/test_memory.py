@@ -156,7 +156,7 @@ def test_a_loop_of_the_bag_begins_without_memory(tmp_path: Path) -> None:
 
 
 def _pause(topic: str, message, seconds: float):
-    return None if topic == '/LIDAR_TOP/points' and 0.8 < seconds < 1.7 else message
+    return None if topic.startswith(('/LIDAR_TOP/', '/CAM_')) and 0.8 < seconds < 1.7 else message
 
 
 def _teleport(topic: str, message, seconds: float):

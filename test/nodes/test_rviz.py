@@ -29,7 +29,8 @@ def displays() -> list[dict]:
 def test_only_standard_displays_and_the_voxels_are_boxes() -> None:
     kinds = [display['Class'] for display in displays()]
     assert all(kind.startswith('rviz_default_plugins/') and kind.split('/')[1] in STANDARD for kind in kinds)
-    assert [kind.split('/')[1] for kind in kinds] == ['Grid', 'TF', 'PointCloud2', 'MarkerArray', 'Map', 'Image', 'Image']
+    assert [kind.split('/')[1] for kind in kinds] == ['Grid', 'TF', 'PointCloud2', 'MarkerArray', 'MarkerArray', 'Map', 'Image',
+                                                      'Image']
     voxels = next(display for display in displays() if display['Class'].endswith('PointCloud2'))
     assert (voxels['Style'], voxels['Color Transformer']) == ('Boxes', 'RGB8')
     assert voxels['Size (m)'] == pytest.approx(0.4)

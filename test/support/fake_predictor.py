@@ -46,9 +46,13 @@ class FakePredictor:
         ids = np.zeros(labels.shape, np.uint16)
         ids[100:104, 100:104, 3:6] = 1
         one = Instance(1, 4, 0.9, (0.8, 0.8, 1.0), (1.6, 1.6, 1.2), 0.3, 48)
+        flow = np.zeros((*labels.shape, 2), np.float32)
+        flow[100:104, 100:104, 3:6] = 3.0, -4.0
+        labels[100:104, 100:104, 3:6] = 4
         return OccupancyPrediction(frame.stamp_ns, self.entry.name, self.entry.grid, labels, ids, (one,),
                                    {name: (frame.stamp_ns - camera.stamp_ns) * 1e-9 for name, camera in frame.cameras.items()},
-                                   timings_ms={'network': 1e3 * self.delay_s})
+                                   flow=flow, timings_ms={'network': 1e3 * self.delay_s}, sweeps_used=tuple(
+                                       (frame.stamp_ns - sweep.stamp_ns) * 1e-9 for sweep in frame.sweeps))
 
 
 def make(network: str, *_: object) -> FakePredictor:

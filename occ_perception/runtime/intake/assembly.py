@@ -47,15 +47,19 @@ class CameraRule:
 class AssemblyRules:
     """All that decides what goes into a set.
 
-    reference: name of the anchoring stream; a camera's name makes that camera the anchor. max_rate_hz: sets per second of
-    stamp time at most, 0 for every reference. deadline_ns: a set goes out at the latest this long after its reference arrived.
-    min_cameras: sets with fewer are dropped. silent_after_ns: a camera not heard for so long is not waited for.
-    jump_back_ns: a stamp that goes back by more starts time anew (bag loop). slack_ns: jitter allowed in the reference's
-    period. capacity: frames kept for each camera; max_pending: references waiting for their cameras.
+    reference: name of the anchoring stream; a camera's name makes that camera the anchor. stand_in: camera that anchors sets while
+    the reference is silent, '' for none; it is silent after lost_after_ns of stamp time without it, or two and a half of its usual
+    intervals if that is longer. max_rate_hz: sets per second of stamp time at most, 0 for every reference. deadline_ns: a set goes
+    out at the latest this long after its reference arrived. min_cameras: sets with fewer are dropped; 0 with a LiDAR as the
+    reference only. silent_after_ns: a camera not heard for so long is not waited for. jump_back_ns: a stamp that goes back by more
+    starts time anew (bag loop). slack_ns: jitter allowed in the reference's period. capacity: frames kept for each camera;
+    max_pending: references waiting for their cameras.
     """
 
     cameras: tuple[CameraRule, ...]
     reference: str = LIDAR
+    stand_in: str = ''
+    lost_after_ns: int = SECOND // 2
     max_rate_hz: float = 5.0
     deadline_ns: int = 100 * MILLISECOND
     min_cameras: int = 1
@@ -67,10 +71,15 @@ class AssemblyRules:
 
     def __post_init__(self) -> None:
         names = [rule.name for rule in self.cameras]
-        if not names or len(set(names)) != len(names):
+        anchored = self.reference not in names
+        if (not names and not anchored) or len(set(names)) != len(names):
             raise ValueError(f'cameras must be a non-empty list of different names, got {names}')
-        if not 1 <= self.min_cameras <= len(names):
-            raise ValueError(f'min_cameras is {self.min_cameras}, must be 1 ... {len(names)} (the number of cameras)')
+        if not (0 if anchored else 1) <= self.min_cameras <= len(names):
+            raise ValueError(f'min_cameras is {self.min_cameras}, must be {0 if anchored else 1} ... {len(names)} (the number of '
+                             'cameras)')
+        if self.stand_in and (self.stand_in not in names or not anchored):
+            raise ValueError(f'{self.stand_in} cannot stand in for the reference {self.reference}: it must be one of the cameras '
+                             f'{", ".join(names)}, and the reference none of them')
         if self.max_rate_hz < 0:
             raise ValueError(f'max_rate_hz is {self.max_rate_hz}, must be 0 (every reference) or more')
 
@@ -138,8 +147,12 @@ class _Camera:
 
 @dataclass
 class _Pending:
+    """A reference that waits. nominal_ns: the stamp that the cameras' offsets count from: its own, or the one that the silent
+    reference would have had where a camera stands in."""
+
     reading: Reading
     arrived_ns: int
+    nominal_ns: int
 
 
 class Assembler:
@@ -147,7 +160,7 @@ class Assembler:
 
     `frames[stream][fate]` counts every frame by what became of it (counted when it leaves the buffer), `due` the references
     for which a set was wanted, `dropped[reason]` those among them that got none, `resets` how often time started
-    anew, `jumps` how often of these because the reference's stamps went back.
+    anew, `jumps` how often of these because the reference's stamps went back, `stood_in` the due references that a camera gave.
     Not thread-safe: the caller holds a lock.
     """
 
@@ -159,6 +172,7 @@ class Assembler:
         self.due = 0
         self.resets = 0
         self.jumps = 0
+        self.stood_in = 0
         self._start()
 
     def _start(self) -> None:
@@ -170,6 +184,8 @@ class Assembler:
         self._emitted: deque[tuple[int, dict[str, str]]] = deque(maxlen=EMITTED_KEPT)
         self._last_reference_ns: int | None = None
         self._first_reference_ns: int | None = None
+        self._heard_ns: int | None = None
+        self._intervals: deque[int] = deque(maxlen=INTERVALS_KEPT)
 
     @property
     def pending(self) -> int:
@@ -201,27 +217,51 @@ class Assembler:
         """
         if stream not in self.frames:
             raise ValueError(f'stream {stream!r} is not one of {sorted(self.frames)}')
-        if stream == self.rules.reference and not self._add_reference(stamp_ns, item, now_ns):
-            return
+        if stream == self.rules.reference:
+            if self._heard_ns is not None and stamp_ns > self._heard_ns and self._last_reference_ns is not None:
+                self._intervals.append(stamp_ns - self._heard_ns)
+            self._heard_ns = stamp_ns
+            if not self._add_reference(stamp_ns, item, now_ns, stamp_ns):
+                return
         if stream in self._cameras:
             self._add_frame(self._cameras[stream], stamp_ns, item)
+        if stream == self.rules.stand_in:
+            self._stand_in(stamp_ns, item, now_ns)
 
-    def _add_reference(self, stamp_ns: int, item: Any, now_ns: int) -> bool:
+    def _stand_in(self, stamp_ns: int, item: Any, now_ns: int) -> None:
+        """Let a frame of the camera that stands in anchor a set when the reference has been silent for too long."""
+        nominal_ns = stamp_ns - self._cameras[self.rules.stand_in].rule.offset_ns
+        if self._heard_ns is None or self._heard_ns - nominal_ns > self.rules.jump_back_ns:
+            self._heard_ns = nominal_ns  # time begins, or began anew: the reference is waited for from here on
+        elif nominal_ns - self._heard_ns > self._patience_ns():
+            due = self.due
+            self._add_reference(stamp_ns, item, now_ns, nominal_ns, counted=False)
+            self.stood_in += self.due - due
+
+    def _patience_ns(self) -> int:
+        """How long the reference may be silent."""
+        if not self._intervals:
+            return self.rules.silent_after_ns
+        return max(self.rules.lost_after_ns, 5 * min(self._intervals) // 2)
+
+    def _add_reference(self, stamp_ns: int, item: Any, now_ns: int, nominal_ns: int, counted: bool = True) -> bool:
         name, last = self.rules.reference, self._last_reference_ns
         if last is not None and stamp_ns <= last:
             if last - stamp_ns <= self.rules.jump_back_ns:
-                self.frames[name][DUPLICATE if stamp_ns == last else OUT_OF_ORDER] += 1
+                if counted:
+                    self.frames[name][DUPLICATE if stamp_ns == last else OUT_OF_ORDER] += 1
                 return False
             self._jump_back(stamp_ns)
+            self._heard_ns = nominal_ns
         if self._first_reference_ns is None:
             self._first_reference_ns = stamp_ns
         self._last_reference_ns = stamp_ns
         due = self._thinner.due(stamp_ns)
-        if name not in self._cameras:
+        if counted and name not in self._cameras:
             self.frames[name][IN_SET if due else NOT_DUE] += 1
         if due:
             self.due += 1
-            self._pending.append(_Pending(Reading(stamp_ns, item), now_ns))
+            self._pending.append(_Pending(Reading(stamp_ns, item), now_ns, nominal_ns))
             if len(self._pending) > self.rules.max_pending:
                 self._pending.popleft()
                 self.dropped[OVERFLOW] += 1
@@ -263,7 +303,7 @@ class Assembler:
     def wanted(self, stream: str, stamp_ns: int) -> bool:
         """Whether a frame of this camera may go into a set that waits or that is expected next: worth decoding now."""
         rule = self._cameras[stream].rule
-        references = [pending.reading.stamp_ns for pending in self._pending]
+        references = [pending.nominal_ns for pending in self._pending]
         if self._thinner.next_due_ns is not None:
             references.append(self._thinner.next_due_ns + self._thinner.slack_ns)
         return any(abs(stamp_ns - rule.offset_ns - reference) <= rule.tolerance_ns for reference in references)
@@ -288,11 +328,11 @@ class Assembler:
             head = self._pending[0]
             head.arrived_ns = min(head.arrived_ns, now_ns)
             overdue = overdue or now_ns - head.arrived_ns >= self.rules.deadline_ns
-            choices = {name: self._choose(camera, head.reading.stamp_ns) for name, camera in self._cameras.items()}
+            choices = {name: self._choose(camera, head.nominal_ns) for name, camera in self._cameras.items()}
             if not overdue and not all(settled for _, settled, _ in choices.values()):
                 break
             self._pending.popleft()
-            made = self._emit(head.reading, choices)
+            made = self._emit(head, choices)
             overdue = False
             if len(made.cameras) < self.rules.min_cameras:
                 self.dropped[TOO_FEW_CAMERAS] += 1
@@ -321,11 +361,11 @@ class Assembler:
         silent = heard_ns is None or reference_ns - heard_ns >= self.rules.silent_after_ns
         return None, silent, SILENT if silent else LATE
 
-    def _emit(self, reference: Reading, choices: dict[str, tuple[_Frame | None, bool, str]]) -> AssembledSet:
+    def _emit(self, head: _Pending, choices: dict[str, tuple[_Frame | None, bool, str]]) -> AssembledSet:
         chosen, missing = {}, {}
         for name, (frame, _, why) in choices.items():
             camera = self._cameras[name]
-            target = reference.stamp_ns + camera.rule.offset_ns
+            target = head.nominal_ns + camera.rule.offset_ns
             for other in camera.frames:
                 if other.fate == NOT_DUE and abs(other.stamp_ns - target) <= camera.rule.tolerance_ns:
                     other.fate = REPLACED
@@ -337,15 +377,15 @@ class Assembler:
             else:
                 frame.fate = IN_SET
                 chosen[name] = Reading(frame.stamp_ns, frame.item)
-        self._emitted.append((reference.stamp_ns, missing))
+        self._emitted.append((head.nominal_ns, missing))
         for camera in self._cameras.values():
             self._prune(camera)
-        return AssembledSet(reference, chosen, missing)
+        return AssembledSet(head.reading, chosen, missing)
 
     def _prune(self, camera: _Camera) -> None:
         """Let go of frames that no waiting or coming reference can want, and of the oldest beyond the capacity."""
         counts, rule = self.frames[camera.rule.name], camera.rule
-        earliest = self._pending[0].reading.stamp_ns if self._pending else self._thinner.next_due_ns
+        earliest = self._pending[0].nominal_ns if self._pending else self._thinner.next_due_ns
         last_ns, reference_ns = camera.last_ns, self._last_reference_ns
         if last_ns is not None and reference_ns is not None and last_ns < reference_ns - self.rules.jump_back_ns:
             earliest = None  # this camera's time has gone back already, the reference's will follow
