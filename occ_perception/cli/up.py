@@ -39,6 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='how past frames enter: lifted again from where they were seen, or their maps moved (cheaper)')
     parser.add_argument('--published-centers', action='store_true',
                         help='share voxels among instance centres by the class table of the published code')
+    for what, words in (('lidar', 'LiDAR points'), ('cameras', 'pictures')):
+        parser.add_argument(f'--without-{what}', metavar='NAME', default=None,
+                            help=f'what serves while there are no {words} (networks of cameras and LiDAR): a network, or "mask" '
+                            'for the same with that input masked; "" for none; default: mask, where the network was trained for it')
     parser.add_argument('--use-sim-time', default='auto', choices=('auto', 'true', 'false'),
                         help='time from /clock; auto: when a bag is played')
     parser.add_argument('--namespace', default='', help='ROS namespace of nodes and topics')
@@ -63,7 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f'The bag ({sources.dialect} layout) lacks {", ".join(sources.missing)}: going on without.', flush=True)
     sim_time = None if arguments.use_sim_time == 'auto' else arguments.use_sim_time == 'true'
     specs = system.nodes(arguments.network, sources, arguments.backend, arguments.weights, replay, sim_time,
-                         arguments.memory, arguments.published_centers, arguments.precision)
+                         arguments.memory, arguments.published_centers, arguments.precision, arguments.without_lidar,
+                         arguments.without_cameras)
     return serve(with_overrides(specs, arguments.parameter), arguments.namespace, arguments.log_level)
 
 
@@ -114,6 +119,8 @@ def summary(tally: Tally) -> str:
     if tally.processing_ms:
         p50, p95, p99 = np.percentile(tally.processing_ms, (50, 95, 99))
         lines.append(f'processing p50 {p50:.0f} ms, p95 {p95:.0f} ms, p99 {p99:.0f} ms (of the last {len(tally.processing_ms)})')
+    if tally.stood_in:
+        lines.append(f'{tally.stood_in} of the sets due were anchored on a camera, since there was no LiDAR')
     if tally.past_ages_s:
         lines.append(f'{tally.published - tally.incomplete} grids had all past frames that the network looks at')
     return '\n'.join(lines)

@@ -20,6 +20,8 @@ from occ_perception.nodes import system
 PACKAGE = 'occ_perception'
 RVIZ_TOPICS = ('occ/points', 'occ/markers', 'occ/flow_arrows', 'occ/grid', 'CAM_FRONT/occ/image', 'CAM_BACK/occ/image')
 FLAGS = ('true', 'false')
+AUTO = 'auto'
+WITHOUT = 'a network, or mask: the same with that input masked; empty for nothing; auto: mask, where the network was trained for it'
 
 
 def describe(launch_file: str) -> LaunchDescription:
@@ -39,6 +41,8 @@ def describe(launch_file: str) -> LaunchDescription:
         argument('precision', 'auto', 'what it is computed in; auto: the best that changes few labels', PRECISIONS),
         argument('memory', EXACT, 'how past frames enter: lifted again, or their maps moved (cheaper)', MEMORY_FORMS),
         argument('published_centers', 'false', 'share voxels among instance centres as the published code does', FLAGS),
+        argument('without_lidar', AUTO, f'what serves without LiDAR: {WITHOUT}'),
+        argument('without_cameras', AUTO, f'what serves without cameras: {WITHOUT}'),
         argument('composed', 'true', 'all nodes in one process', FLAGS),
         argument('rviz', 'false', 'start RViz with our configuration', FLAGS),
         argument('use_sim_time', 'auto', 'time from /clock; auto: when a bag is played', ('auto', *FLAGS)),
@@ -61,7 +65,7 @@ def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     replay = system.Replay(bag, float(value('rate')), value('loop') == 'true', value('lockstep') == 'true') if bag else None
     sources = system.sources_of(bag)
     specs = system.nodes(value('network'), sources, value('backend'), value('weights'), replay, sim_time, value('memory'),
-                         value('published_centers') == 'true', value('precision'))
+                         value('published_centers') == 'true', value('precision'), *_without(value).values())
     if value('composed') == 'true':
         actions = [_composed(value, bag, namespace, log_level)]
     else:
@@ -77,11 +81,19 @@ def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     return actions
 
 
+def _without(value) -> dict[str, str | None]:
+    """Options of `occ up` for what serves without an input, None where that is left to the network."""
+    given = {'--without-lidar': value('without_lidar'), '--without-cameras': value('without_cameras')}
+    return {option: None if text == AUTO else text for option, text in given.items()}
+
+
 def _composed(value, bag: str, namespace: str, log_level: str) -> ExecuteProcess:
     command = [ExecutableInPackage(package=PACKAGE, executable='occ'), 'up', value('network')]
     for option, text in (('--backend', value('backend')), ('--precision', value('precision')), ('--memory', value('memory')),
                          ('--log-level', log_level), ('--use-sim-time', value('use_sim_time')), ('--rate', value('rate')),
                          ('--weights', value('weights')), ('--bag', bag), ('--namespace', namespace)):
         command += [option, text] if text else []
+    for option, text in _without(value).items():
+        command += [option, text] if text is not None else []
     command += [f'--{flag.replace("_", "-")}' for flag in ('loop', 'lockstep', 'published_centers') if value(flag) == 'true']
     return ExecuteProcess(cmd=command, name='occ_up', output='screen', on_exit=[Shutdown(reason='occ up has ended')])

@@ -35,7 +35,8 @@ def launch(*arguments: str, timeout_s: float = 240) -> subprocess.CompletedProce
 @pytest.mark.parametrize(('file', 'network'), system.LAUNCHED.items())
 def test_arguments_are_declared_and_described(file: str, network: str) -> None:
     shown = launch(f'{file}.launch.py', '--show-args').stdout
-    for name in ('bag', 'network', 'weights', 'backend', 'precision', 'memory', 'published_centers', 'composed', 'rviz',
+    for name in ('bag', 'network', 'weights', 'backend', 'precision', 'memory', 'published_centers', 'without_lidar',
+                 'without_cameras', 'composed', 'rviz',
                  'use_sim_time', 'log_level', 'namespace'):
         assert f"'{name}':" in shown
     assert f"(default: '{network}')" in shown

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from small_bag import write_bag
 
-from occ_perception.catalogue import NETWORKS, NUSCENES_CAMERAS
+from occ_perception.catalogue import NETWORKS, NUSCENES_CAMERAS, LidarSpec
 from occ_perception.cli import up
 from occ_perception.datasets.bag_reader import Bag, BagError, header_stamp_ns
 from occ_perception.datasets.dialects import CAMERA_INFO, COMPRESSED, DIALECTS, POINTS, RAW, detect
@@ -152,3 +153,19 @@ def test_bags_that_will_not_do(tmp_path: Path) -> None:
     (tmp_path / 'folder').mkdir()
     with pytest.raises(BagError, match='cannot be read'):
         Bag(tmp_path / 'folder')
+
+
+def test_what_serves_without_an_input_reaches_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default the network itself, masked, where it was trained for that; sets without cameras only where asked for."""
+    def parameters(**given: str) -> dict[str, Any]:
+        specs = system.nodes('scocc_sample', system.sources_of(None), **given)
+        return next(spec.parameters for spec in specs if spec.name == 'occupancy')
+
+    assert not {'fallback_without_lidar', 'fallback_without_cameras', 'min_cameras'} & set(parameters())
+    assert parameters()['stand_in'] == 'CAM_FRONT'
+    row = replace(NETWORKS['scocc_sample'], lidar=LidarSpec(), maskable=True)
+    monkeypatch.setitem(NETWORKS, 'scocc_sample', row)
+    masked = parameters()
+    assert (masked['fallback_without_lidar'], masked['fallback_without_cameras'], masked['min_cameras']) == ('mask', 'mask', 0)
+    named = parameters(without_lidar='scocc_sample_2f', without_cameras='')
+    assert named['fallback_without_lidar'] == 'scocc_sample_2f' and 'min_cameras' not in named
