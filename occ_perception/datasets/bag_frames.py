@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from rosbags.typesys import Stores, get_typestore
 
-from occ_perception.catalogue import NUSCENES_CAMERAS
+from occ_perception.catalogue import NUSCENES_CAMERAS, LidarSpec
 from occ_perception.datasets.bag_reader import Bag, header_stamp_ns
 from occ_perception.datasets.dialects import NUSCENES_OFFSETS_S
 from occ_perception.geometry.transforms import interpolate, matrix, rotation_from_quaternion
@@ -19,7 +19,8 @@ from occ_perception.runtime.frames import CameraImage, LidarSweep, SensorFrame
 from occ_perception.runtime.intake.calibration import intrinsics_of
 from occ_perception.runtime.intake.clouds import points_from_cloud
 from occ_perception.runtime.intake.decode import decode_compressed
-from occ_perception.runtime.intake.sweeps import time_span, to_ego
+from occ_perception.runtime.intake.sweep_history import sweeps_by_age
+from occ_perception.runtime.intake.sweeps import PlacedSweep, gathered, time_span, to_ego
 
 IMAGE = '/{}/image_rect/compressed'
 INFO = '/{}/camera_info'
@@ -70,8 +71,11 @@ class BagFrames:
         for stamp in stamps:
             yield self.frame(stamp)
 
-    def frame(self, stamp_ns: int) -> SensorFrame:
-        """Images that belong to stamp_ns and the sweep of that stamp (none where there is none), all poses included."""
+    def frame(self, stamp_ns: int, lidar: LidarSpec | None = None) -> SensorFrame:
+        """Images that belong to stamp_ns and the sweep of that stamp (none where there is none), all poses included.
+
+        lidar: of a network whose earlier sweeps are to go along.
+        """
         cameras = {}
         for name in NUSCENES_CAMERAS:
             exposure, message = self._nearest(IMAGE.format(name), stamp_ns + round(1e9 * NUSCENES_OFFSETS_S[name]))
@@ -80,9 +84,13 @@ class BagFrames:
             intrinsics = intrinsics_of(info.k, info.p, info.width, info.height, True, INFO.format(name))
             cameras[name] = CameraImage(name, exposure, image, intrinsics, self._mounts[message.header.frame_id],
                                         self.pose(exposure))
-        points = self.points(stamp_ns)
-        sweeps = () if points is None else (LidarSweep(stamp_ns, points, self.ego_from_lidar),)
-        return SensorFrame(stamp_ns, self.pose(stamp_ns), cameras, sweeps)
+        return SensorFrame(stamp_ns, self.pose(stamp_ns), cameras, self._sweeps(stamp_ns, lidar or LidarSpec()))
+
+    def _sweeps(self, stamp_ns: int, lidar: LidarSpec) -> tuple[LidarSweep, ...]:
+        placed = [PlacedSweep(stamp, points, self.ego_from_lidar, self.pose(stamp))
+                  for stamp in (stamp_ns, *sweeps_by_age(self.lidar_stamps, stamp_ns, lidar.ages_s, lidar.tolerance_s))
+                  if stamp is not None and (points := self.points(stamp)) is not None]
+        return gathered(placed[0], placed[1:]) if placed and placed[0].stamp_ns == stamp_ns else ()
 
     def pose(self, stamp_ns: int) -> np.ndarray:
         """fixed_from_ego (4, 4) at a stamp, between the two tf messages around it."""

@@ -97,7 +97,7 @@ def chosen_backend(entry: NetworkEntry, backend: str, weights: str | Path | None
         return backend
     if str(weights) == RANDOM_WEIGHTS or (weights is not None and Path(weights).suffix != '.onnx'):
         return 'torch'
-    if weights is None and entry.weights is None:
+    if weights is None and (entry.weights is None or not shipped_file(f'{entry.weights}.onnx').is_file()):
         return 'torch'
     from occ_perception.engines.tensorrt_engine import missing_for_tensorrt
     return 'openvino' if missing_for_tensorrt() else 'tensorrt'

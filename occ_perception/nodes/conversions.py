@@ -18,7 +18,7 @@ from occ_msgs.msg import Instance as InstanceMessage
 from occ_perception.geometry.transforms import matrix, quaternion_from_rotation, rotation_from_quaternion
 from occ_perception.geometry.voxel_grid import VoxelGridSpec
 from occ_perception.labels import FREE, OCC3D, UNKNOWN
-from occ_perception.runtime.frames import LidarSweep, OccupancyPrediction
+from occ_perception.runtime.frames import Instance, LidarSweep, OccupancyPrediction
 
 SECOND = 1_000_000_000
 LABEL_ZSTD_LEVEL, ID_ZSTD_LEVEL = 3, 1
@@ -145,9 +145,10 @@ def _pack(field: array, values: np.ndarray, level: int | None) -> None:
 
 def voxel_grid_message(prediction: OccupancyPrediction, frame_id: str, cameras: Iterable[str], compress: bool = True,
                        lidar: str = '') -> VoxelGrid:
-    """VoxelGrid of a prediction. cameras: every configured camera; those the prediction did not use are told as not valid. lidar:
-    name of the LiDAR, of networks that look at its points."""
-    origin = Point(**dict(zip('xyz', map(float, prediction.grid.origin_m), strict=True)))
+    """VoxelGrid of a prediction. frame_id: of the ego frame; the origin says how a grid in the LiDAR's lies in it. cameras: every
+    configured camera; those the prediction did not use are told as not valid. lidar: name of the LiDAR, of networks that look at
+    its points."""
+    origin = pose_message(prediction.ego_from_grid @ matrix(np.eye(3), prediction.grid.origin_m))
     used = prediction.cameras_used
     size_x, size_y, size_z = prediction.labels.shape
     sensors = [SensorStatus(name=name, valid=name in used, age=float(used.get(name, np.nan)), readings=int(name in used))
@@ -156,7 +157,7 @@ def voxel_grid_message(prediction: OccupancyPrediction, frame_id: str, cameras: 
         ages = prediction.sweeps_used
         sensors.append(SensorStatus(name=lidar, valid=bool(ages), age=float(ages[0]) if ages else np.nan, readings=len(ages)))
     message = VoxelGrid(
-        header=header(prediction.stamp_ns, frame_id), origin=Pose(position=origin), resolution=float(prediction.grid.resolution_m),
+        header=header(prediction.stamp_ns, frame_id), origin=origin, resolution=float(prediction.grid.resolution_m),
         size_x=size_x, size_y=size_y, size_z=size_z, encoding=VoxelGrid.ENCODING_ZSTD if compress else VoxelGrid.ENCODING_DENSE,
         sensors=sensors, network=prediction.network, intended_network=prediction.intended or prediction.network,
         fallback=prediction.fallback)
@@ -244,15 +245,17 @@ def yaw_quaternion(yaw_rad: float) -> Quaternion:
 
 
 def instance_array_message(prediction: OccupancyPrediction, frame_id: str) -> InstanceArray:
-    """InstanceArray of a prediction, in ascending order of id."""
-    def vector(values: tuple[float, float, float]) -> Vector3:
+    """InstanceArray of a prediction, in ascending order of id. frame_id: of the ego frame."""
+    def vector(values: Sequence[float] | np.ndarray) -> Vector3:
         return Vector3(x=float(values[0]), y=float(values[1]), z=float(values[2]))
 
-    def message(one) -> InstanceMessage:
-        x, y, z = map(float, one.center_m)
-        pose = Pose(position=Point(x=x, y=y, z=z), orientation=yaw_quaternion(one.yaw_rad))
-        return InstanceMessage(id=int(one.id), class_id=int(one.label), score=float(one.score), pose=pose, size=vector(one.size_m),
-                               velocity=vector(one.velocity_m_s), voxel_count=int(one.voxel_count))
+    turned = prediction.ego_from_grid[:3, :3]
+
+    def message(one: Instance) -> InstanceMessage:
+        own = matrix(rotation_from_quaternion(0, 0, np.sin(one.yaw_rad / 2), np.cos(one.yaw_rad / 2)), one.center_m)
+        return InstanceMessage(id=int(one.id), class_id=int(one.label), score=float(one.score),
+                               pose=pose_message(prediction.ego_from_grid @ own), size=vector(one.size_m),
+                               velocity=vector(turned @ np.asarray(one.velocity_m_s)), voxel_count=int(one.voxel_count))
 
     found = sorted(prediction.instances, key=lambda one: one.id)
     return InstanceArray(header=header(prediction.stamp_ns, frame_id), network=prediction.network,

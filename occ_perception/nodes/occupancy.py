@@ -149,13 +149,17 @@ class OccupancyNode(LifecycleNode):
     def _rules(self, values: dict[str, Any]) -> AssemblyRules:
         """Assembly rules of parameter values; raises ValueError when they do not go together."""
         tolerance = round(values['tolerance'] * SECOND)
-        cameras = tuple(CameraRule(name, round(self._offsets[name] * SECOND), tolerance) for name in values['cameras'])
+        names = values['cameras'] if entry(values['network']).cameras else []
+        cameras = tuple(CameraRule(name, round(self._offsets[name] * SECOND), tolerance) for name in names)
         if values['reference'] != LIDAR and values['reference'] not in values['cameras']:
             raise ValueError(f'parameter reference is {values["reference"]!r}, must be {LIDAR} or one of '
                              f'{", ".join(values["cameras"])}')
-        stand_in = values['stand_in'] if values['reference'] == LIDAR else ''
+        if values['reference'] != LIDAR and entry(values['network']).lidar is not None:
+            raise ValueError(f'parameter reference is {values["reference"]!r}, but {values["network"]} looks at LiDAR points: only '
+                             f'{LIDAR} gives them')
+        stand_in = values['stand_in'] if values['reference'] == LIDAR and names else ''
         return AssemblyRules(cameras, values['reference'], stand_in, max_rate_hz=values['max_rate'],
-                             deadline_ns=round(values['deadline'] * SECOND), min_cameras=values['min_cameras'])
+                             deadline_ns=round(values['deadline'] * SECOND), min_cameras=values['min_cameras'] if names else 0)
 
     def _changed(self, values: dict[str, Any]) -> str:
         rules = self._rules(values)
@@ -292,7 +296,8 @@ class OccupancyNode(LifecycleNode):
         prediction, frame = served.prediction, self._values['base_frame']
         row = entry(self._network)
         lidar = LIDAR if row.lidar is not None else ''
-        grid = voxel_grid_message(prediction, frame, self._values['cameras'], self._values['compress'], lidar)
+        cameras = self._values['cameras'] if row.cameras else ()
+        grid = voxel_grid_message(prediction, frame, cameras, self._values['compress'], lidar)
         self._voxels.publish(grid)
         if prediction.flow is not None:
             self._flow.publish(voxel_flow_message(prediction, grid, row.labels.things))

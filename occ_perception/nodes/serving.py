@@ -355,7 +355,7 @@ class Serving:
 
 
 def blank_frame(entry: NetworkEntry) -> SensorFrame:
-    """A frame of black pictures at network size: to warm up an engine.
+    """A frame of black pictures at network size, of an empty sweep for networks without cameras: to warm up an engine.
 
     The cameras are high above the grid and see none of it: no object is found, and none of the ids is used up.
     """
@@ -366,4 +366,5 @@ def blank_frame(entry: NetworkEntry) -> SensorFrame:
     ego_from_camera[2, 3] = 1000.0
     picture = np.zeros((height, width, 3), np.uint8)
     cameras = {name: CameraImage(name, 0, picture, intrinsics, ego_from_camera, np.eye(4)) for name in entry.cameras}
-    return SensorFrame(0, np.eye(4), cameras)
+    nothing = LidarSweep(0, np.zeros((0, 6), np.float32), np.eye(4))
+    return SensorFrame(0, np.eye(4), cameras, () if cameras else (nothing,))

@@ -75,7 +75,7 @@ def nodes(network: str, sources: Sources, backend: str = 'auto', weights: str = 
         cameras[f'{camera.name}.camera_info_topic'] = camera.info_topic
         cameras[f'{camera.name}.transport'] = camera.transport
         occupancy[f'{camera.name}.offset'] = camera.offset_s
-    if sources.reference == LIDAR and names:
+    if sources.reference == LIDAR and names and entry(network).cameras:
         occupancy['stand_in'] = 'CAM_FRONT' if 'CAM_FRONT' in names else names[0]
     for what, name in (('lidar', without_lidar), ('cameras', without_cameras)):
         if name:
@@ -84,7 +84,7 @@ def nodes(network: str, sources: Sources, backend: str = 'auto', weights: str = 
         occupancy['min_cameras'] = 0
     if replay is not None:
         occupancy |= {'backlog': REPLAY_BACKLOG, 'deadline': REPLAY_DEADLINE_S, 'tf_timeout': REPLAY_TF_TIMEOUT_S}
-    specs = [NodeSpec('cameras', cameras)]
+    specs = [NodeSpec('cameras', cameras)] if entry(network).cameras else []
     if sources.points_topic:
         follows = {} if entry(network).lidar is None else {'network': network}
         specs.append(NodeSpec('lidar', {**sim_time, **frames, 'points_topic': sources.points_topic, **follows}))

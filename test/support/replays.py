@@ -12,6 +12,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from live import Ear, ros, running, until
 
 from occ_msgs.msg import InstanceArray, VoxelGrid
+from occ_perception.datasets.dialects import Sources
 from occ_perception.nodes import system
 from occ_perception.nodes.conversions import stamp_ns
 from occ_perception.nodes.occupancy import make_predictor
@@ -59,14 +60,15 @@ class Witness:
 
 def replayed(bag: Path, network: str, weights: str = '', backend: str = 'auto', occupancy: dict[str, Any] | None = None,
              during: Callable[[Any, Ear], None] | None = None, timeout_s: float = 120.0, player: dict[str, Any] | None = None,
-             **replay: Any) -> Heard:
+             sources: Sources | None = None, **replay: Any) -> Heard:
     """Play a bag through all nodes in one process.
 
-    occupancy, player: further parameters of these nodes; max_rate of the first holds for both. during: called with the composition
-    and the listener while the bag is played.
+    occupancy, player: further parameters of these nodes; max_rate of the first holds for both. sources: the bag's, where they are
+    to be other than found. during: called with the composition and the
+    listener while the bag is played.
     """
     played = system.Replay(str(bag), lockstep=True, **replay)
-    specs = system.nodes(network, system.sources_of(str(bag)), backend, weights, played)
+    specs = system.nodes(network, sources or system.sources_of(str(bag)), backend, weights, played)
     for spec in specs:
         if spec.name == 'occupancy':
             spec.parameters.update(occupancy or {})
