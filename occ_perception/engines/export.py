@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -129,8 +130,18 @@ def _trace(graph: ExportedGraph, inputs: Sequence[Tensor]) -> onnx.ModelProto:
     import onnx_ir.passes.common as passes
     import onnxscript
 
-    softplus = onnxscript.values.Opset('', OPSET).Softplus  # one operator, where the default is a guarded expression
-    table: dict[Callable, Callable] = {torch.ops.aten.softplus.default: lambda x, beta=1.0, threshold=20.0: softplus(x)}
+    operators = onnxscript.values.Opset('', OPSET)
+
+    def conv3d(x: Any, kernel: Any, bias: Any = None, stride: Sequence[int] = (1,), padding: Sequence[int] = (0,),
+               dilation: Sequence[int] = (1,), groups: int = 1) -> Any:
+        """As it is: the default gives kernels without a bias one of a shape that runtimes refuse."""
+        strides, pads, dilations = (list(values) * (3 // len(values)) for values in (stride, padding, dilation))
+        given = (x, kernel) if bias is None else (x, kernel, bias)
+        return operators.Conv(*given, strides=strides, pads=pads * 2, dilations=dilations, group=groups)
+
+    table: dict[Callable, Callable] = {
+        torch.ops.aten.softplus.default: lambda x, beta=1.0, threshold=20.0: operators.Softplus(x),  # the default is guarded
+        torch.ops.aten.conv3d.default: conv3d}
     registration = logging.getLogger('torch.onnx._internal.exporter._registration')
     level = registration.level
     registration.setLevel(logging.ERROR)
