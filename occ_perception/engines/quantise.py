@@ -2,7 +2,8 @@
 
 Inputs and kernels of convolutions and matrix products are rounded to 8 bits, symmetric about zero, kernels per output channel; what
 they give, and all else, stays float. Ranges come from calibration frames. Layers that would lose much stay as they are: maps of
-lifted features, for one, are small almost everywhere and huge in a few cells.
+lifted features, for one, are small almost everywhere and huge in a few cells. So do products that decide between classes, and what
+reads joined maps.
 """
 
 from __future__ import annotations
@@ -75,10 +76,16 @@ class Calibration:
         if self._layers and not self._frames:
             raise ValueError('int8 needs calibration frames: at least one')
         kept = {}
+        maker = {output: node for node in self._model.graph.node for output in node.output}
+        deciding = _deciding(self._model, maker)
         for node in self._layers:
             loss = self._loss(node.input[0])
             if named(node, keep):
                 kept[node.name] = 'as asked for'
+            elif node.name in deciding:
+                kept[node.name] = 'it decides between classes: errors would be wrong labels'
+            elif node.input[0] in maker and maker[node.input[0]].op_type == 'Concat':
+                kept[node.name] = 'it reads joined maps: OpenVINO would round each of them for itself, coarsely'
             elif loss > LARGEST_LOSS:
                 kept[node.name] = f'its input would lose {loss:.1%}'
         chosen = [node for node in self._layers if node.name not in kept]
@@ -105,6 +112,20 @@ class Calibration:
         error = np.abs(np.minimum(np.round(_CENTERS / scale), STEPS) * scale - _CENTERS)
         error = np.where((64 * scale < _CENTERS) & (STEPS * scale > _CENTERS), scale / 4, error)
         return float((counts * error).sum()) / mean if mean else 0.0
+
+
+def _deciding(model: onnx.ModelProto, maker: Mapping[str, onnx.NodeProto]) -> set[str]:
+    """Matrix products behind the last convolution in front of an ArgMax."""
+    found, seen = set(), set()
+    open_ = [name for node in model.graph.node if node.op_type == 'ArgMax' for name in node.input]
+    while open_:
+        node = maker.get(open_.pop())
+        if node is None or node.name in seen or node.op_type == 'Conv':
+            continue
+        seen.add(node.name)
+        found |= {node.name} if node.op_type == 'MatMul' else set()
+        open_ += node.input
+    return found
 
 
 _SIZES = (np.arange(_BINS - 128, dtype=np.uint32) << 16).view(np.float32).astype(np.float64)

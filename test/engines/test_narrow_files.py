@@ -15,6 +15,7 @@ from occ_perception.engines.folding import folded
 from occ_perception.engines.narrow_files import stale_files, write_float16, write_int8
 from occ_perception.engines.narrowing import in_float16
 from occ_perception.engines.onnxruntime_session import OnnxRuntimeSession
+from occ_perception.engines.openvino_engine import OpenVinoSession
 from occ_perception.engines.precision import precision_file
 from occ_perception.engines.quantise import Calibration
 from occ_perception.engines.select import shipped_file
@@ -53,6 +54,22 @@ def test_labels_are_nearly_those_of_float32(network, precision, share, size):
     onnx.checker.check_model(narrow, full_check=True)
     assert (labels(narrow) == labels(network)).mean() > share
     assert narrow.stat().st_size < size * network.stat().st_size
+
+
+def test_openvino_takes_int8_as_onnx_runtime_does(network):
+    found = OpenVinoSession(precision_file(network, 'int8'), precision='int8').run(feeds(0))['labels']
+    assert (found == labels(precision_file(network, 'int8'))).mean() > 0.99
+
+
+def test_what_decides_between_classes_or_reads_joined_maps_is_no_int8(network):
+    model = onnx.load(precision_file(network, 'int8'))
+    maker = {output: node for node in model.graph.node for output in node.output}
+    rounded = [maker[node.input[0]] for node in model.graph.node if node.op_type == 'QuantizeLinear' and node.input[0] in maker]
+    assert rounded
+    assert not any(node.op_type == 'Concat' for node in rounded)
+    products = [node for node in model.graph.node if node.op_type == 'MatMul']
+    assert products
+    assert not any(maker[name].op_type == 'DequantizeLinear' for node in products for name in node.input if name in maker)
 
 
 def test_int8_has_scales_about_zero_and_one_per_output_channel(network):
