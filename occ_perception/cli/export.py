@@ -19,24 +19,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', type=Path, help='file to write; default: NAME.onnx in this folder')
     parser.add_argument('--memory', choices=['exact', 'warped'], default='exact',
                         help='how past frames enter: lifted again (default), or their maps moved, which is cheaper')
-    parser.add_argument('--lift-slots', type=int, metavar='N',
-                        help='cells that one image column may hit at one depth; default: room for any orientation')
-    parser.add_argument('--lift-rows', type=int, nargs=3, metavar='N', help='rows of the three summing tables of the lift')
 
 
 def run(arguments: argparse.Namespace) -> int:
     row = entry(arguments.name)
     try:
         from occ_perception.engines.export import export_onnx
-        from occ_perception.geometry.column_lift import LiftCaps
     except ModuleNotFoundError as error:
         raise ValueError(f'exporting needs the package {error.name}: pip install torch onnx onnxscript') from error
-    caps = None
-    if arguments.lift_slots or arguments.lift_rows:
-        default = row.frustum.default_caps(len(row.cameras))
-        caps = LiftCaps(arguments.lift_slots or default.slots, tuple(arguments.lift_rows or default.rows), default.widths)
     out = arguments.out or Path(f'{row.name}.onnx')
-    for file in export_onnx(row.name, arguments.weights, out, caps, arguments.memory):
+    for file in export_onnx(row.name, arguments.weights, out, memory=arguments.memory):
         print(f'{file.path}: {file.megabytes:.1f} MB, {file.nodes} nodes; beside torch: {_beside_torch(file.compared)}')
     return 0
 

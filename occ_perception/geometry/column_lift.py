@@ -48,9 +48,8 @@ class LiftCapacityError(ValueError):
     """The rig needs larger tables than the given caps; `needed` holds caps that suffice."""
 
     def __init__(self, given: LiftCaps, needed: LiftCaps) -> None:
-        super().__init__(f'the camera rig needs lift tables of {needed}, but the network takes {given}: export it for this rig '
-                         f'with `occ export NAME --lift-slots {needed.slots} --lift-rows {" ".join(map(str, needed.rows))}`, '
-                         'and check that its intrinsics and extrinsics are right')
+        super().__init__(f'the camera rig needs lift tables of {needed}, but the network takes {given}, which hold cameras in any '
+                         'orientation: check that intrinsics and extrinsics are right')
         self.given = given
         self.needed = needed
 

@@ -94,7 +94,7 @@ def test_tables_are_padded_to_the_caps_and_too_small_caps_are_refused():
     tables = build_lift_tables(SPEC, k, t, caps, network_from_source=p)
     assert [table.shape for table in (tables.sum_1, tables.sum_2, tables.sum_3)] == list(
         zip(caps.widths, caps.rows, strict=True))
-    with pytest.raises(LiftCapacityError, match='--lift-rows') as caught:
+    with pytest.raises(LiftCapacityError, match='check that intrinsics') as caught:
         build_lift_tables(SPEC, k, t, LiftCaps(caps.slots, (16, 16, 16)), network_from_source=p)
     exact = build_lift_tables(SPEC, k, t, caught.value.needed, network_from_source=p)
     depth, features = random_inputs(SPEC, 1)
@@ -109,6 +109,19 @@ def test_default_caps_hold_any_orientation_and_upright_caps_five_degrees(spec):
         build_lift_tables(spec, k, t @ roll(tilt), spec.default_caps(6), network_from_source=p)
     build_lift_tables(spec, k, np.linalg.inv(t), spec.default_caps(6), network_from_source=p)
     build_lift_tables(spec, k, t @ roll(5.0), spec.upright_caps(6), network_from_source=p)
+
+
+def test_default_caps_hold_rigs_that_no_vehicle_has():
+    """Cameras turned at random, all in one place, with narrow and wide lenses: no exported network needs another form for a rig."""
+    spec, random = LiftSpec(128, 352, stride=8), np.random.default_rng(0)
+    for focal in (90.0, 280.0, 1100.0):
+        intrinsics = np.stack([np.array([[focal, 0, 176], [0, focal, 40], [0, 0, 1]])] * 6)
+        for same in (True, False):
+            poses = np.stack([np.eye(4)] * 6)
+            turns = np.linalg.qr(random.normal(size=(6, 3, 3)))[0]
+            poses[:, :3, :3] = turns[:1] if same else turns
+            poses[:, :3, 3] = (0, 0, 1.5)
+            build_lift_tables(spec, intrinsics, poses, spec.default_caps(6))
 
 
 def test_invalid_cameras_lift_nothing():

@@ -11,16 +11,16 @@ import pytest
 import torch
 
 from occ_perception.catalogue import ImagePreprocessing, entry
-from occ_perception.checkpoints import save_weights
+from occ_perception.checkpoints import load_weights, save_weights
 from occ_perception.engines.comparison import SCORES, compare, torch_outputs
-from occ_perception.engines.example_inputs import ExampleDrive, example_inputs
+from occ_perception.engines.example_inputs import ExampleDrive, example_inputs, example_rig
 from occ_perception.engines.export import export_network, export_onnx
 from occ_perception.engines.graph_engine import GraphEngine, StereoGraphEngine, stage_files
 from occ_perception.engines.graphs import WholeGraph
 from occ_perception.engines.openvino_engine import OpenVinoSession
 from occ_perception.engines.protocol import EngineUnavailable, PlacedFrame
 from occ_perception.engines.torch_engine import TorchEngine
-from occ_perception.geometry.column_lift import OUTSIDE, LiftSpec, LiftTables
+from occ_perception.geometry.column_lift import OUTSIDE, LiftSpec, LiftTables, build_lift_tables
 from occ_perception.geometry.transforms import matrix
 from occ_perception.networks.build import build_network
 from occ_perception.networks.configs import config_of
@@ -103,6 +103,24 @@ def test_images_and_geometry_are_really_inputs(exported):
     nowhere = replace(tables, slot=np.full_like(tables.slot, OUTSIDE))
     assert (labels(images, nowhere) != first).mean() > 0.01
     assert (labels(images[::-1].copy(), tables) != first).mean() > 0.01
+
+
+@pytest.mark.parametrize('degrees', [30.0, 90.0])
+def test_cameras_rolled_far_need_no_other_file(exported, weights, degrees):
+    path, _ = exported
+    angle = np.radians(degrees)
+    roll = np.eye(4)
+    roll[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    intrinsics, poses = example_rig(entry(NAME))
+    tables = build_lift_tables(entry(NAME).frustum, intrinsics, poses @ roll, CAPS)
+    images = example_inputs(entry(NAME), CAPS)[0]
+    place = [PlacedFrame(None, tables.arrays())]
+    found = GraphEngine(OpenVinoSession(path)).infer(images, place).labels
+    network = build_network(NAME)
+    load_weights(network, weights)
+    assert (found == TorchEngine(network.eval()).infer(images, place).labels).mean() > 0.9999
+    upright = PlacedFrame(None, example_inputs(entry(NAME), CAPS)[1].arrays())
+    assert (found != GraphEngine(OpenVinoSession(path)).infer(images, [upright]).labels).any()
 
 
 @pytest.mark.heavy
