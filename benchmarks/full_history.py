@@ -30,9 +30,13 @@ def network_of(row: NetworkEntry) -> FlashOcc:
     return network.eval()
 
 
-def full_memory(engine: Engine, row: NetworkEntry, images: np.ndarray) -> list[PlacedFrame]:
-    """The sequence of a frame whose whole past the engine has seen: a drive at 8 m/s through key frames."""
-    intrinsics, mounts = example_rig(row)
+def full_memory(engine: Engine, row: NetworkEntry, images: np.ndarray,
+                rig: tuple[np.ndarray, np.ndarray] | None = None) -> list[PlacedFrame]:
+    """The sequence of a frame whose whole past the engine has seen: a drive at 8 m/s through key frames.
+
+    rig: intrinsics (N, 3, 3) and mounts (N, 4, 4) of the cameras, None for those of example_rig.
+    """
+    intrinsics, mounts = rig or example_rig(row)
     memory = TemporalMemory(row.history)
     aware = config_of(row.name).depth != 'plain'
     for step in range(row.frames + row.history.stereo):

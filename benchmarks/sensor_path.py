@@ -21,18 +21,18 @@ from pathlib import Path
 
 import numpy as np
 import rclpy
-import simplejpeg
 from PIL import Image as Picture
 from sensor_msgs.msg import Image, PointCloud2, PointField
 from sensor_msgs_py import point_cloud2
 
+from benchmarks.drive import jpegs_of, moment, records_of
 from benchmarks.recording import print_result, save_row
 from benchmarks.timing import interleaved
 from occ_msgs.msg import VoxelGrid
 from occ_perception.catalogue import ImagePreprocessing, entry
 from occ_perception.datasets.bag_writer import POINT_DTYPE
-from occ_perception.datasets.sample_world import make_street, render_frame, sensor_frame
-from occ_perception.datasets.sample_world.lidar import LidarSweep
+from occ_perception.datasets.sample_world import sensor_frame
+from occ_perception.datasets.sample_world.frame import WorldFrame
 from occ_perception.datasets.sample_world.rig import ego_from_lidar
 from occ_perception.geometry.transforms import matrix
 from occ_perception.nodes import qos
@@ -43,10 +43,7 @@ from occ_perception.runtime.intake.image import fit, resized_rows
 from occ_perception.runtime.intake.sweeps import time_span, to_ego
 from occ_perception.runtime.predictor import Predictor
 
-STREET, TIME_S = 300_900, 1.0
 SIZE = 1600, 900
-JPEG_QUALITY = 75
-"""Makes generated pictures as large as those of nuScenes, some 150 kB."""
 THREADS = 2
 """Of decoding: the `cameras` node's default."""
 INPUTS = {'256x704': ImagePreprocessing(), '128x352': entry('scocc_sample').preprocessing}
@@ -104,13 +101,8 @@ def pictures(files: Files, runs: int) -> dict[str, dict]:
     return rows
 
 
-def cloud_of(sweep: LidarSweep) -> PointCloud2:
+def cloud_of(records: np.ndarray) -> PointCloud2:
     """The message that a driver would publish."""
-    records = np.zeros(len(sweep.points), POINT_DTYPE)
-    for column, name in enumerate('xyz'):
-        records[name] = sweep.points[:, column]
-    for name in ('intensity', 'ring', 'time'):
-        records[name] = getattr(sweep, name)
     kinds = {'<f4': PointField.FLOAT32, '<u2': PointField.UINT16}
     fields = [PointField(name=name, offset=POINT_DTYPE.fields[name][1], datatype=kinds[POINT_DTYPE.fields[name][0].str], count=1)
               for name in POINT_DTYPE.names]
@@ -130,10 +122,9 @@ def sweeps(cloud: PointCloud2, runs: int) -> dict:
     return {'points': len(points), 'milliseconds': times}
 
 
-def grids(runs: int) -> dict:
+def grids(frame: WorldFrame, runs: int) -> dict:
     """Encoding and decoding of the shipped network's prediction of the street."""
     predictor = Predictor('scocc_sample')
-    frame = render_frame(make_street(STREET, 4.0), TIME_S)
     prediction = predictor.predict(sensor_frame(frame))
     assert frame.truth is not None
     true = replace(prediction, labels=frame.truth.semantics)
@@ -189,15 +180,15 @@ def main() -> int:
     parser.add_argument('--json', action='store_true', help='print one JSON object per row')
     parser.add_argument('--save', action='store_true', help='keep the figures in benchmarks/results/')
     arguments = parser.parse_args()
-    frame = render_frame(make_street(STREET, 4.0), TIME_S, SIZE, truth=False)
+    frame = moment(SIZE)
     assert frame.sweep is not None
     if arguments.pictures is None:
-        files = [simplejpeg.encode_jpeg(view.image, JPEG_QUALITY) for view in frame.cameras.values()]
+        files = list(jpegs_of(frame).values())
     else:
         files = [path.read_bytes() for path in sorted(arguments.pictures.glob('*.jpg'))]
     rows = {'six pictures: ' + name: row for name, row in pictures(files, arguments.runs).items()}
-    rows['sweep'] = sweeps(cloud_of(frame.sweep), 4 * arguments.runs)
-    rows['VoxelGrid'] = grids(4 * arguments.runs)
+    rows['sweep'] = sweeps(cloud_of(records_of(frame.sweep)), 4 * arguments.runs)
+    rows['VoxelGrid'] = grids(frame, 4 * arguments.runs)
     rows |= publishing(4 * arguments.runs)
     for key, figures in rows.items():
         print_result({'row': key, **figures}, arguments.json)

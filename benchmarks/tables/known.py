@@ -10,12 +10,14 @@ from benchmarks.tables.markdown import Row, by_machine, source, table, text_of
 from occ_perception.catalogue import NETWORKS
 
 COMMANDS = {
-    'backends': 'python -m benchmarks.backends NAME', 'gpu': 'python -m benchmarks.gpu', 'export': 'python -m benchmarks.exports',
-    'memory_forms': 'python -m benchmarks.memory_forms --save', 'sample_network': 'python -m benchmarks.sample_network --save',
-    'instances': 'python -m benchmarks.instances --save', 'ray_metrics': 'python -m benchmarks.ray_metrics --save'}
+    'backends': 'python -m benchmarks.backends NAME --save', 'gpu': 'python -m benchmarks.gpu',
+    'export': 'python -m benchmarks.exports', **{name: f'python -m benchmarks.{name} --save' for name in (
+        'memory_forms', 'sample_network', 'instances', 'ray_metrics', 'sensor_path', 'stages', 'bag_to_topic', 'scaling',
+        'view_transform')}}
 """What fills the table of a benchmark."""
 RUNTIMES = {'torch_f32': 'eager PyTorch f32', 'torch_f32_channels_last': '... channels last', 'onnxruntime_f32': 'ONNX Runtime f32',
-            'openvino_f32': 'OpenVINO f32', 'openvino_bf16': 'OpenVINO bf16', 'openvino_int8': 'OpenVINO int8'}
+            'openvino_f32': 'OpenVINO f32', 'openvino_bf16': 'OpenVINO bf16', 'openvino_int8': 'OpenVINO int8',
+            'onnxruntime_int8': 'ONNX Runtime int8'}
 
 
 def tables_of(benchmark: str, rows: Mapping[str, Row]) -> list[str]:

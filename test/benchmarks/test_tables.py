@@ -101,7 +101,7 @@ def test_where_no_gpu_was_every_row_says_never_run(tmp_path):
 def test_the_status_has_a_line_per_benchmark(results):
     text = tables.filled(DOCUMENT.format('status'), results)
     assert '| gpu | 1 networks; never run: ' in text
-    assert '| backends | never run | - | `python -m benchmarks.backends NAME` |' in text
+    assert '| backends | never run | - | `python -m benchmarks.backends NAME --save` |' in text
     assert '| novel | 2 rows | ' in text
 
 
