@@ -1,9 +1,10 @@
 """Every network exported at full size and held against torch: `python -m benchmarks.exports [NAME ...]`.
 
 Writes each file of a network (with history: of both forms of memory), compares it with torch in ONNX Runtime and OpenVINO in
-float32, has TensorRT-RTX parse and build it, and keeps the figures in benchmarks/results/export.json, a row per file. Files that
-have a row are left out unless --again. Weights are random, with activations of unit scale at every depth; a file is good when every
-output, and the scores behind the labels, differ by at most LARGEST_ERROR. A file of 17 frames takes some ten minutes on two cores.
+float32, has TensorRT-RTX parse and build it and its float16 form, and keeps the figures in benchmarks/results/export.json, a row
+per file. Files that have a row are left out unless --again. Weights are random, with activations of unit scale at every depth; a
+file is good when every output, and the scores behind the labels, differ by at most LARGEST_ERROR. A file of 17 frames takes some
+ten minutes on two cores.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+import onnx
+
 from benchmarks.recording import load_rows, print_result, save_row
 from occ_perception.catalogue import NETWORKS, entry
 from occ_perception.engines.example_inputs import ExampleDrive
 from occ_perception.engines.export import export_graph
+from occ_perception.engines.folding import folded
 from occ_perception.engines.graphs import EncodeGraph, ExportedGraph, MatchGraph, graphs_of
+from occ_perception.engines.narrowing import in_float16
 from occ_perception.engines.protocol import MEMORY_FORMS, EngineUnavailable
 from occ_perception.engines.tensorrt_rtx import build_with_tensorrt_rtx
 from occ_perception.networks.build import build_network
@@ -48,14 +53,22 @@ def measure(graph: ExportedGraph, drive: ExampleDrive) -> dict:
         for runtime, comparison in file.compared.items():
             figures[runtime] = {'labels_as_torch': comparison.labels,
                                 'errors': {name: float(f'{error:.2e}') for name, error in comparison.errors.items()}}
-        try:
-            figures['tensorrt_rtx'] = asdict(build_with_tensorrt_rtx(file.path))
-        except EngineUnavailable as missing:
-            figures['tensorrt_rtx'] = f'not run: {missing}'
-        except ValueError as refusal:
-            figures['tensorrt_rtx'] = str(refusal)
+        figures['tensorrt_rtx'] = rtx_verdict(file.path)
+        half = Path(folder) / 'half.onnx'
+        onnx.save(in_float16(folded(file.path)), half)
+        figures['tensorrt_rtx_f16'] = rtx_verdict(half)
     figures['peak_gb'] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 1)
     return figures
+
+
+def rtx_verdict(path: Path) -> dict | str:
+    """What TensorRT-RTX makes of a file, or why it makes nothing."""
+    try:
+        return asdict(build_with_tensorrt_rtx(path))
+    except EngineUnavailable as missing:
+        return f'not run: {missing}'
+    except ValueError as refusal:
+        return str(refusal)
 
 
 def main() -> int:

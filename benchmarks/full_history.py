@@ -43,7 +43,7 @@ def full_memory(engine: Engine, row: NetworkEntry, images: np.ndarray,
         fixed_from_ego = matrix(np.eye(3), (4.0 * step, 0, 0))
         cameras = CameraSet(intrinsics, mounts, fixed_from_ego @ mounts, np.ones(len(mounts), bool))
         past = memory.recall(step * 500_000_000)
-        places = place_frames(row, aware, cameras, fixed_from_ego, past)
+        places = place_frames(row, aware, cameras, fixed_from_ego, past, tables_of=getattr(engine, 'tables_of', None))
         if step < row.frames + row.history.stereo - 1:
             found = engine.infer(images, places)
             if found.memory is not None:

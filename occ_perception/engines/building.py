@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from occ_perception.engines.protocol import Engine, FrameMemory, Inference, LidarInput, PlacedFrame
+from occ_perception.engines.protocol import Engine, FrameMemory, Inference, LidarInput, PlacedFrame, TablesOf
 
 _LOG = logging.getLogger(__name__)
 
@@ -86,14 +86,23 @@ class BuildingEngine:
 
     def infer(self, images: np.ndarray, frames: Sequence[PlacedFrame], lidar: LidarInput | None = None) -> Inference:
         """See Engine.infer."""
-        if self._built is not None and self._serving is not self._built:
-            _LOG.warning('%s serves from now on, in place of %s', self._built.description, self.description)
-            self._serving, self.description = self._built, self._built.description
+        self._switch()
         if self._serving is self._built:
             before, self._converted = self._converted, {}
             placed = {id(frame): self._placed(frame, before) for frame in frames}
             frames = [placed[id(frame)] for frame in frames]
         return self._serving.infer(images, frames, lidar)
+
+    @property
+    def tables_of(self) -> TablesOf | None:
+        """That of the engine that answers next; see Engine."""
+        self._switch()
+        return getattr(self._serving, 'tables_of', None)
+
+    def _switch(self) -> None:
+        if self._built is not None and self._serving is not self._built:
+            _LOG.warning('%s serves from now on, in place of %s', self._built.description, self.description)
+            self._serving, self.description = self._built, self._built.description
 
     def _load(self) -> None:
         self._built = self._open()

@@ -1,4 +1,7 @@
-"""Exported networks as engines: what a static graph is fed, whoever runs it."""
+"""Exported networks as engines: what a static graph is fed, whoever runs it.
+
+Arrays are NumPy's, or torch tensors on one device where the session takes those.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ from occ_perception.engines.protocol import (
     LidarInput,
     PlacedFrame,
 )
+from occ_perception.geometry.array_library import Array, filled
+from occ_perception.geometry.array_library import stacked as stacked_arrays
 from occ_perception.geometry.column_lift import LiftTables
 
 PAST, PREPARED, PAST_MAPS, MAP, WARPS, CAMERAS = 'past', 'prepared', 'past_maps', 'map', 'warps', 'cameras'
@@ -67,13 +72,13 @@ class GraphEngine:
         missing = [index for index, frame in enumerate(frames[1:]) if frame.memory is None]
         if self._past == PAST:
             feeds |= self._geometry(frames, stacked=True)
-            past = np.zeros(self._session.shapes[PAST], np.float32)
+            past = filled(images, self._session.shapes[PAST], 0, 'float32')
             for index, frame in enumerate(frames[1:]):
                 if frame.memory is not None:
                     past[index] = frame.memory.prepared
             feeds[PAST] = past
         else:
-            feeds |= self._geometry(frames[:1], stacked=False) | _warped(frames[1:], self._session.shapes[PAST_MAPS])
+            feeds |= self._geometry(frames[:1], stacked=False) | _warped(images, frames[1:], self._session.shapes[PAST_MAPS])
         outputs = self._session.run(feeds)
         if missing:  # the present frame stands in for the past: known only now
             feeds[self._past][missing] = outputs[PREPARED if self._past == PAST else MAP]
@@ -111,12 +116,12 @@ class StereoGraphEngine:
         first = costs[id(frames[0])]
         if self._exact:
             feeds = _geometry(frames, True, True)
-            feeds[PREPARED] = np.stack([(frame.memory or present).prepared for frame in frames])
-            feeds[MATCHED] = np.stack([costs[id(frame)] for frame in frames])
+            feeds[PREPARED] = stacked_arrays([(frame.memory or present).prepared for frame in frames])
+            feeds[MATCHED] = stacked_arrays([costs[id(frame)] for frame in frames])
             outputs = self._fuse.run(feeds)
         else:
             feeds = _geometry(frames[:1], False, True) | {PREPARED: present.prepared, MATCHED: first}
-            feeds |= _warped(frames[1:], self._fuse.shapes[PAST_MAPS])
+            feeds |= _warped(images, frames[1:], self._fuse.shapes[PAST_MAPS])
             outputs = self._fuse.run(feeds)
             missing = [index for index, frame in enumerate(frames[1:]) if frame.memory is None]
             if missing:
@@ -137,18 +142,22 @@ def engine_of(sessions: Sequence[Session], memory: str = EXACT) -> Engine:
 def _geometry(frames: Sequence[PlacedFrame], stacked: bool, camera_aware: bool) -> dict[str, np.ndarray]:
     """Tables and camera vectors of frames; stacked: with an axis of frames."""
     tables = [frame.tables or {} for frame in frames]
-    feeds = {name: np.stack([table[name] for table in tables]) if stacked else tables[0][name] for name in LiftTables.NAMES}
+    feeds = {name: stacked_arrays([table[name] for table in tables]) if stacked else tables[0][name] for name in LiftTables.NAMES}
     if camera_aware:
         cameras = [frame.cameras for frame in frames if frame.cameras is not None]
-        feeds[CAMERAS] = np.stack(cameras) if stacked else cameras[0]
+        feeds[CAMERAS] = stacked_arrays(cameras) if stacked else cameras[0]
     return feeds
 
 
-def _warped(frames: Sequence[PlacedFrame], shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """Remembered maps with how they are moved; zeros, unmoved, for frames that are missing."""
-    past = np.zeros(shape, np.float32)
-    warps = np.stack([np.eye(2, 3, dtype=np.float32) if frame.warp is None else frame.warp for frame in frames])
+def _warped(like: Array, frames: Sequence[PlacedFrame], shape: tuple[int, ...]) -> dict[str, Array]:
+    """Remembered maps with how they are moved; zeros, unmoved, for frames that are missing. like: on their device."""
+    past = filled(like, shape, 0, 'float32')
+    warps = filled(like, (len(frames), 2, 3), 0, 'float32')
     for index, frame in enumerate(frames):
+        if frame.warp is not None:
+            warps[index] = frame.warp
+        else:
+            warps[index, 0, 0] = warps[index, 1, 1] = 1
         if frame.memory is not None:
             past[index] = frame.memory.map
     return {PAST_MAPS: past, WARPS: warps}

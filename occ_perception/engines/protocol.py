@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -88,10 +88,15 @@ class Inference:
     flow: np.ndarray | None = None
 
 
+TablesOf = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], dict[str, np.ndarray]]
+"""(intrinsics, reference_from_camera, valid, network_from_source) of build_lift_tables -> PlacedFrame.tables for an engine."""
+
+
 class Engine(Protocol):
     """One network with its weights, ready to run in the thread that calls it.
 
-    description: backend, device, precision and threads, for the log.
+    description: backend, device, precision and threads, for the log. An engine on a device may have a method `tables_of` beside
+    (TablesOf): it then makes lift tables itself, and takes images of any one size, which it fits.
     """
 
     description: str

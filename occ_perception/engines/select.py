@@ -72,6 +72,9 @@ def open_engine(entry: NetworkEntry, backend: str = 'auto', weights: str | Path 
     open_session = session_opener(backend, precision, threads)
 
     def open_graphs() -> Engine:
+        if backend == 'tensorrt' and entry.lift is not None:
+            from occ_perception.engines.tensorrt_engine import open_on_device
+            return open_on_device(files, precision, entry, memory)
         return engine_of([open_session(file) for file in files], memory)
     if backend == 'tensorrt' and not wait:
         from occ_perception.engines.tensorrt_engine import building_command, local_plan

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from occ_perception.catalogue import NetworkEntry
 from occ_perception.engines.plan_cache import PlanFile, PlanTarget
-from occ_perception.engines.protocol import EngineUnavailable
+from occ_perception.engines.protocol import Engine, EngineUnavailable
 from occ_perception.engines.tensorrt_build import DEFAULT_WORKSPACE_BYTES, BuildProgress, Report, build_plan, check_version
 from occ_perception.engines.tensorrt_files import tensorrt_file
 
@@ -131,7 +132,8 @@ class TensorRtTensors:
         self.outputs: dict[str, torch.Tensor] = {}
         for index in range(self._engine.num_io_tensors):
             name = self._engine.get_tensor_name(index)
-            tensor = torch.empty(tuple(self._engine.get_tensor_shape(name)), dtype=kinds[self._engine.get_tensor_dtype(name).name],
+            # zeros: what lies in empty memory is no row that a table may point at
+            tensor = torch.zeros(tuple(self._engine.get_tensor_shape(name)), dtype=kinds[self._engine.get_tensor_dtype(name).name],
                                  device='cuda')
             self._context.set_tensor_address(name, tensor.data_ptr())
             is_input = self._engine.get_tensor_mode(name) == tensorrt.TensorIOMode.INPUT
@@ -171,6 +173,15 @@ class TensorRtSession:
                 self._staged[name].copy_(tensor, non_blocking=True)
         self._stream.synchronize()
         return {name: self._staged[name].numpy().copy() for name in self._graph.outputs}
+
+
+def open_on_device(files: Sequence[Path], precision: str, row: NetworkEntry, memory: str) -> Engine:
+    """An exported network with frames that stay on the GPU; plans that are missing are built."""
+    graphs = [TensorRtTensors(file, precision) for file in files]
+    import torch
+
+    from occ_perception.engines.device_engine import DeviceEngine
+    return DeviceEngine(graphs, row, torch.device('cuda'), memory)
 
 
 def building_command(files: Sequence[Path], precision: str) -> list[str]:

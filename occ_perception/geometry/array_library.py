@@ -36,6 +36,11 @@ def joined(parts: Sequence[Array]) -> Array:
     return np.concatenate(parts) if isinstance(parts[0], np.ndarray) else library_of(parts[0]).cat(list(parts))
 
 
+def stacked(parts: Sequence[Array]) -> Array:
+    """Arrays of one shape along a new first axis."""
+    return np.stack(parts) if isinstance(parts[0], np.ndarray) else library_of(parts[0]).stack(list(parts))
+
+
 def stable_argsort(keys: Array) -> Array:
     """Rows that sort the keys; equal ones keep their order."""
     return np.argsort(keys, kind='stable') if isinstance(keys, np.ndarray) else keys.argsort(stable=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from occ_perception import catalogue
 from occ_perception.engines.building import BuildingEngine
-from occ_perception.engines.protocol import EXACT, MEMORY_FORMS, CenterArrays
+from occ_perception.engines.protocol import EXACT, MEMORY_FORMS, CenterArrays, TablesOf
 from occ_perception.engines.select import open_engine
 from occ_perception.geometry.visibility import camera_coverage
 from occ_perception.labels import UNKNOWN
@@ -17,7 +17,7 @@ from occ_perception.manifest import entry_of_weights
 from occ_perception.networks.configs import config_of
 from occ_perception.runtime.frames import CameraImage, Instance, OccupancyPrediction, SensorFrame
 from occ_perception.runtime.instances import instances_from_labels
-from occ_perception.runtime.intake.image import fit
+from occ_perception.runtime.intake.image import fit, fitted_intrinsics
 from occ_perception.runtime.memory import CameraSet, Remembered, TemporalMemory
 from occ_perception.runtime.panoptic import CORRECTED_CLASSES, PUBLISHED_CLASSES, decode_centers, instances_from_centers
 from occ_perception.runtime.sequence import place_frames
@@ -78,9 +78,13 @@ class Predictor:
             raise ValueError(f'cameras of the frame are {sorted(frame.cameras)}; {entry.name} takes some or all of '
                              f'{", ".join(entry.cameras)}: map your camera names to these')
         marks = [time.perf_counter()]
-        fitted = [_fitted(frame.cameras[name], entry.preprocessing) if name in frame.cameras else None for name in entry.cameras]
-        size = entry.preprocessing.input_height, entry.preprocessing.input_width
-        images = np.stack([camera.image if camera else np.zeros((*size, 3), np.uint8) for camera in fitted])
+        tables_of: TablesOf | None = getattr(self.engine, 'tables_of', None)
+        sizes = {camera.image.shape for camera in frame.cameras.values()}
+        fits = tables_of is not None and len(sizes) == 1  # the engine brings pictures to network size itself
+        fitted = [_fitted(frame.cameras[name], entry.preprocessing, not fits) if name in frame.cameras else None
+                  for name in entry.cameras]
+        size = sizes.pop() if fits else (entry.preprocessing.input_height, entry.preprocessing.input_width, 3)
+        images = np.stack([camera.image if camera else np.zeros(size, np.uint8) for camera in fitted])
         marks.append(time.perf_counter())
         cameras = _camera_set(fitted)
         forgotten = self._memory.why_forget(frame.stamp_ns, frame.fixed_from_ego, cameras)
@@ -88,7 +92,7 @@ class Predictor:
             self._memory.clear()
             self.tracker.reset()
         past = self._memory.recall(frame.stamp_ns)
-        places = place_frames(entry, self._camera_aware, cameras, frame.fixed_from_ego, past, self._form)
+        places = place_frames(entry, self._camera_aware, cameras, frame.fixed_from_ego, past, self._form, tables_of)
         marks.append(time.perf_counter())
         inference = self.engine.infer(images, places)
         if inference.memory is not None:
@@ -134,8 +138,13 @@ class Predictor:
         return observed
 
 
-def _fitted(camera: CameraImage, preprocessing: catalogue.ImagePreprocessing) -> CameraImage:
-    image, intrinsics = fit(camera.image, camera.intrinsics, preprocessing)
+def _fitted(camera: CameraImage, preprocessing: catalogue.ImagePreprocessing, pixels: bool) -> CameraImage:
+    """A picture at network size; pixels: else its intrinsics alone."""
+    if pixels:
+        image, intrinsics = fit(camera.image, camera.intrinsics, preprocessing)
+    else:
+        image, (height, width) = camera.image, camera.image.shape[:2]
+        intrinsics = fitted_intrinsics(height, width, camera.intrinsics, preprocessing)
     return CameraImage(camera.name, camera.stamp_ns, image, intrinsics, camera.ego_from_camera, camera.fixed_from_ego)
 
 

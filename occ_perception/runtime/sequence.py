@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from occ_perception.catalogue import NetworkEntry
-from occ_perception.engines.protocol import EXACT, Match, PlacedFrame
+from occ_perception.engines.protocol import EXACT, Match, PlacedFrame, TablesOf
 from occ_perception.geometry.camera_vector import camera_vectors, plane_sweeps, published_source
 from occ_perception.geometry.column_lift import build_lift_tables
 from occ_perception.geometry.map_warp import map_warp
@@ -15,11 +15,13 @@ from occ_perception.runtime.memory import CameraSet, Remembered
 
 
 def place_frames(row: NetworkEntry, camera_aware: bool, cameras: CameraSet, fixed_from_ego: np.ndarray,
-                 past: Sequence[Remembered | None], form: str = EXACT) -> list[PlacedFrame]:
+                 past: Sequence[Remembered | None], form: str = EXACT,
+                 tables_of: TablesOf | None = None) -> list[PlacedFrame]:
     """The present frame, then one place per age that the network looks at.
 
     camera_aware: whether the depth net takes camera vectors. fixed_from_ego: (4, 4) at the present stamp. past: of
     TemporalMemory.recall; the present frame stands in where it is None, as the published code has it at the start of a scene.
+    tables_of: of an engine that makes lift tables itself (Engine.tables_of), None to make them here.
     """
     stereo = row.history.stereo
     ego_from_fixed = np.linalg.inv(fixed_from_ego)
@@ -28,8 +30,12 @@ def place_frames(row: NetworkEntry, camera_aware: bool, cameras: CameraSet, fixe
 
     def geometry(of: CameraSet) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
         source, post = published_source(of.intrinsics, *size)
-        tables = build_lift_tables(row.frustum, source, ego_from_fixed @ of.fixed_from_camera,
-                                   row.frustum.default_caps(len(row.cameras)), of.valid, post).arrays()
+        placed = ego_from_fixed @ of.fixed_from_camera
+        if tables_of is not None:
+            tables = tables_of(source, placed, of.valid, post)
+        else:
+            caps = row.frustum.default_caps(len(row.cameras))
+            tables = build_lift_tables(row.frustum, source, placed, caps, of.valid, post).arrays()
         return tables, camera_vectors(source, post, reference_from_camera) if camera_aware else None
 
     def match(of: CameraSet, before: Remembered | None) -> Match:

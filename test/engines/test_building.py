@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from occ_perception.engines import building as module
-from occ_perception.engines import select, tensorrt_engine
+from occ_perception.engines import tensorrt_engine
 from occ_perception.engines.building import BuildingEngine
 from occ_perception.engines.example_inputs import example_images, example_rig
+from occ_perception.engines.graph_engine import engine_of
 from occ_perception.engines.protocol import FrameMemory, Inference, Match, PlacedFrame
 from occ_perception.engines.select import shipped_file
 from occ_perception.engines.sessions import session_opener
@@ -131,7 +132,9 @@ def test_a_live_network_goes_from_torch_to_the_built_engine_with_its_history(mon
     """The whole way with real engines; OpenVINO takes TensorRT's place, and a slow process that of its builder."""
     if not shipped_file(f'{NETWORK}.onnx').is_file():
         pytest.skip('the shipped network is not in this checkout')
-    monkeypatch.setattr(select, 'session_opener', lambda backend, *options: session_opener('openvino', *options))
+    openvino = session_opener('openvino', 'f32')
+    monkeypatch.setattr(tensorrt_engine, 'open_on_device',
+                        lambda files, precision, row, memory: engine_of([openvino(file) for file in files], memory))
     monkeypatch.setattr(tensorrt_engine, 'local_plan', lambda file, precision: SimpleNamespace(read=lambda: None))
     command = [sys.executable, '-c', 'import time; time.sleep(1.5)']
     monkeypatch.setattr(tensorrt_engine, 'building_command', lambda files, precision: command)

@@ -33,9 +33,15 @@ def fit(image: np.ndarray, intrinsics: np.ndarray, preprocessing: ImagePreproces
     resized = Image.fromarray(image[unseen:]).resize((network_width, resized_height - unseen_resized),
                                                      _RESAMPLE[preprocessing.resample])
     fitted = np.asarray(resized.crop((0, top - unseen_resized, network_width, resized_height - unseen_resized)))
-    transform = np.diag([network_width / width, resized_height / height, 1.0])
-    transform[1, 2] = -top
-    return fitted, transform @ np.asarray(intrinsics, np.float64)
+    return fitted, fitted_intrinsics(height, width, intrinsics, preprocessing)
+
+
+def fitted_intrinsics(height: int, width: int, intrinsics: np.ndarray, preprocessing: ImagePreprocessing) -> np.ndarray:
+    """Intrinsics (3, 3) of a picture of that size once it has been brought to network size."""
+    resized_height = resized_rows(height, width, preprocessing)
+    transform = np.diag([preprocessing.input_width / width, resized_height / height, 1.0])
+    transform[1, 2] = preprocessing.input_height - resized_height
+    return transform @ np.asarray(intrinsics, np.float64)
 
 
 def resized_rows(height: int, width: int, preprocessing: ImagePreprocessing) -> int:
