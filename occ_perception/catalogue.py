@@ -10,11 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from occ_perception.geometry.column_lift import LiftSpec
-from occ_perception.geometry.voxel_grid import OCC3D_GRID, VoxelGridSpec
-from occ_perception.labels import OCC3D_NUSCENES, LabelSet
+from occ_perception.geometry.voxel_grid import OCC3D_GRID, OPENOCCUPANCY_GRID, VoxelGridSpec
+from occ_perception.labels import OCC3D_NUSCENES, WAYMO, LabelSet
 
 NUSCENES_CAMERAS = ('CAM_FRONT_LEFT', 'CAM_FRONT', 'CAM_FRONT_RIGHT', 'CAM_BACK_LEFT', 'CAM_BACK', 'CAM_BACK_RIGHT')
 """Camera order of the BEVDet line: the order of the network's image axis."""
+WAYMO_CAMERAS = ('FRONT', 'FRONT_LEFT', 'FRONT_RIGHT', 'SIDE_LEFT', 'SIDE_RIGHT')
+"""Cameras of Waymo, by the numbers of their views."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,16 @@ _WIDE = LiftSpec(512, 1408, depth_step=0.5)
 _SAMPLE_LIFT = LiftSpec(128, 352, stride=8)
 
 
+_HINTED, _OPENOCCUPANCY = replace(_FINE, stride=8), LiftSpec(256, 704, stride=8, depth_stop=60.0, grid=OPENOCCUPANCY_GRID)
+_NINE_SWEEPS = LidarSpec(ages_s=tuple(round(0.05 * (k + 1), 2) for k in range(9)), stand_in=AT_START, close_m=1.0, hint_stride=1,
+                         hint_sweeps=True, hint_motion=False)
+"""Training draws nine of the last ten sweeps at random, as the published test does; here the youngest nine."""
+_TEN_SWEEPS = replace(_NINE_SWEEPS, ages_s=(*_NINE_SWEEPS.ages_s, 0.5), frame=LIDAR, hint_motion=True)
+_WAYMO_SWEEP = LidarSpec(('tanh_intensity', 'tanh_elongation'), hint_stride=1)
+_KEY_SWEEPS = LidarSpec(('intensity', 'ring'), tuple(KEY_FRAME_INTERVAL_S * (k + 1) for k in range(7)), 0.15, EACH, thinned=True,
+                        hint_stride=16)
+
+
 def _volume(lift: LiftSpec) -> LiftSpec:
     return replace(lift, z_cells=16)
 
@@ -230,6 +242,31 @@ NETWORKS: dict[str, NetworkEntry] = {row.name: row for row in (
                  history=key_frames(1, stereo=True), published=43.76),
     NetworkEntry('scocc-stbase-4f', 'scocc', 'SCOcc, Swin-B, five frames, stereo depth', _LARGE, 164_216_590, _WIDE,
                  history=key_frames(4, stereo=True), published=45.01),
+    # figures: comments in the configuration files of github.com/synsin0/EFFOcc at 13aeb78
+    NetworkEntry('effocc-fusion-r18', 'effocc', 'EFFOcc: LiDAR voxels and ResNet-18 pictures, one 2D map', _SMALL, 21_354_248,
+                 _HINTED, lidar=_NINE_SWEEPS, published=51.49),
+    NetworkEntry('effocc-fusion-r50', 'effocc', 'EFFOcc, ResNet-50', _SMALL, 34_029_832, _HINTED, lidar=_NINE_SWEEPS),
+    NetworkEntry('effocc-fusion-swinb-512x1408', 'effocc', 'EFFOcc, Swin-B', _LARGE, 111_480_320, _WIDE, lidar=_NINE_SWEEPS,
+                 published=54.08),
+    NetworkEntry('effocc-fusion-r18-flow', 'effocc', 'EFFOcc, trained on OpenOcc, with a velocity per voxel', _SMALL, 21_502_248,
+                 _HINTED, lidar=_NINE_SWEEPS, published=39.7, published_as='OpenOcc score'),
+    NetworkEntry('effocc-openoccupancy-r18', 'effocc', 'EFFOcc on the OpenOccupancy grid, in the LiDAR frame', _SMALL, 21_551_603,
+                 _OPENOCCUPANCY, lidar=_TEN_SWEEPS, grid=OPENOCCUPANCY_GRID, published=22.9, published_as='OpenOccupancy mIoU'),
+    NetworkEntry('effocc-openoccupancy-r50-512x1408', 'effocc', 'The same, ResNet-50', _LARGE, 34_227_187,
+                 replace(_OPENOCCUPANCY, input_height=512, input_width=1408), lidar=_TEN_SWEEPS, grid=OPENOCCUPANCY_GRID),
+    NetworkEntry('effocc-fusion-waymo', 'effocc', 'EFFOcc on Occ3D-Waymo', _SMALL, 21_337_832, _HINTED, WAYMO_CAMERAS,
+                 lidar=_WAYMO_SWEEP, labels=WAYMO, rate_hz=10.0),
+    NetworkEntry('effocc-lidar-waymo', 'effocc', 'EFFOcc on Occ3D-Waymo, LiDAR only', _SMALL, 8_713_936, None, (),
+                 lidar=replace(_WAYMO_SWEEP, hint_stride=None), labels=WAYMO, rate_hz=10.0),
+    NetworkEntry('effocc-student-r50', 'effocc', 'FlashOcc with a wider map, distilled from EFFOcc', _SMALL, 59_099_512,
+                 _FINE, published=34.3),
+    # README.md of github.com/ShuoZhang-code/FusionOcc at 83ded38; its column "Mask" has the two the other way round, which other
+    # networks' gaps between scores with and without the mask speak against
+    *(NetworkEntry(f'fusionocc-swinb-512x1408{name}', 'fusionocc', f'FusionOcc: voxels of cameras and LiDAR, two frames, {how}',
+                   _LARGE, 109_090_524, _volume(_WIDE), lidar=_KEY_SWEEPS, history=key_frames(1), published=score,
+                   published_as=metric)
+      for name, how, score, metric in (('-mask', 'trained under the camera mask', 56.62, 'mIoU'),
+                                       ('', 'trained everywhere', 35.94, 'mIoU, no mask'))),
     NetworkEntry('scocc_sample', 'scocc', 'SCOcc made small, trained on the sample world: live on two CPU cores', _SAMPLE,
                  6_581_092, _SAMPLE_LIFT, rate_hz=5.0, weights='scocc_sample'),
     NetworkEntry('scocc_sample_2f', 'scocc', 'The same with two frames', _SAMPLE, 6_608_740, _SAMPLE_LIFT,
@@ -238,9 +275,20 @@ NETWORKS: dict[str, NetworkEntry] = {row.name: row for row in (
 """Catalogue name -> row."""
 
 
+ALIASES = {alias: name for name, aliases in {
+    'effocc-fusion-r18': [f'flashocc_fusion_r18_base_{share}%_seqs' for share in (5, 10, 20, 40, 60, 80, 100)],
+    'effocc-fusion-r50': ['flashocc_fusion_r50_base_100%_seq'],
+    'effocc-fusion-swinb-512x1408': ['flashocc_fusion_swinb_base_100%_seq'],
+    'effocc-fusion-r18-flow': ['flashocc-fusion-r18_flow'],
+    'effocc-fusion-waymo': ['flashocc-fusion-waymoD1-1f', 'flashocc-fusion-waymoD5-1f'],
+    'effocc-lidar-waymo': ['flashocc-lidar-waymoD1-1f', 'flashocc-lidar-waymoD5-1f'],
+}.items() for alias in aliases}
+"""Published configuration files -> catalogue name; one network where they differ in the share of the data it was trained on."""
+
+
 def entry(name: str) -> NetworkEntry:
-    """Row of a network. Raises ValueError that lists the known names."""
+    """Row of a network, by its name or an alias. Raises ValueError that lists the known names."""
     try:
-        return NETWORKS[name]
+        return NETWORKS[ALIASES.get(name, name)]
     except KeyError:
         raise ValueError(f'no network is called {name!r}; known: {", ".join(NETWORKS)}') from None

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from occ_perception.datasets.files import CorruptFileError
-from occ_perception.geometry.voxel_grid import VoxelGridSpec
+from occ_perception.geometry.voxel_grid import OPENOCCUPANCY_GRID
 
-GRID = VoxelGridSpec(origin_m=(-51.2, -51.2, -5.0), resolution_m=0.2, shape=(512, 512, 40))
+GRID = OPENOCCUPANCY_GRID
 """In the frame of the LIDAR_TOP key frame, not the ego frame."""
 FOLDER = 'nuScenes-Occupancy'
 NOISE = 255

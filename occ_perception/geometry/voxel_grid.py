@@ -38,3 +38,6 @@ class VoxelGridSpec:
 
 OCC3D_GRID = VoxelGridSpec((-40.0, -40.0, -1.0), 0.4, (200, 200, 16))
 """Occ3D-nuScenes: 80 x 80 x 6.4 m around the ego vehicle, 0.4 m voxels."""
+
+OPENOCCUPANCY_GRID = VoxelGridSpec((-51.2, -51.2, -5.0), 0.2, (512, 512, 40))
+"""nuScenes-Occupancy (OpenOccupancy), in the LiDAR's frame."""

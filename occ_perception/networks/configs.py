@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import importlib
+from typing import TypeAlias
 
 from occ_perception.catalogue import entry
+from occ_perception.networks.effocc.config import EffOccConfig
 from occ_perception.networks.flashocc.config import FlashOccConfig
+from occ_perception.networks.fusionocc.config import FusionOccConfig
+
+Config: TypeAlias = FlashOccConfig | EffOccConfig | FusionOccConfig
 
 
-def config_of(name: str) -> FlashOccConfig:
+def config_of(name: str) -> Config:
     """Configuration of a catalogue name. Raises ValueError for an unknown one."""
-    return importlib.import_module(f'occ_perception.networks.{entry(name).family}.config').CONFIGS[name]
+    row = entry(name)
+    return importlib.import_module(f'occ_perception.networks.{row.family}.config').CONFIGS[row.name]

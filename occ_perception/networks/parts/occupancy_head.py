@@ -44,9 +44,12 @@ class OccupancyHead2d(nn.Module):
 
     def labels(self, x: Tensor) -> Tensor:
         """Likeliest class per voxel, (M, X, Y, Z) int64; the same decision as argmax over forward, cheaper in a graph."""
+        return self._decided(self._features(x))
+
+    def _decided(self, features: Tensor) -> Tensor:
         first, last = self.predicter[0], self.predicter[2]
         assert isinstance(last, nn.Linear)
-        hidden = F.softplus(first(self._features(x).permute(0, 2, 3, 1)))
+        hidden = F.softplus(first(features.permute(0, 2, 3, 1)))
         weight = last.weight.unflatten(0, (self.heights, self.classes)).transpose(0, 1).flatten(0, 1)
         bias = last.bias.unflatten(0, (self.heights, self.classes)).transpose(0, 1).flatten(0, 1)
         # in strips: the logits of a whole map are 46 MB, those of a strip stay in a processor's cache
