@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from occ_perception.catalogue import NetworkEntry, entry, key_frames
-from occ_perception.labels import OCC3D
 
 FIELD = 'manifest'
 """Key of the manifest in the metadata of a .safetensors file."""
@@ -55,7 +54,7 @@ class Manifest:
         history = row.history
         if 'past_frames' in self.changes:
             history = replace(key_frames(self.changes['past_frames'], row.history.stereo), tolerance_s=history.tolerance_s)
-        return replace(row, changes=dict(self.changes), lift=replace(row.frustum, **self.lift), history=history,
+        return replace(row, changes=dict(self.changes), lift=row.lift and replace(row.lift, **self.lift), history=history,
                        instances=self.changes.get('centers', row.instances), parameters=self.parameters)
 
     def to_json(self) -> str:
@@ -64,7 +63,7 @@ class Manifest:
         facts = {
             'network': self.network, 'summary': row.summary, 'tool': self.tool, 'changes': dict(self.changes), 'frames': row.frames,
             'parameters': self.parameters, 'source': asdict(self.source), **_fixed(row),
-            'lift': {name: getattr(row.frustum, name) for name in _DEPTH} | {'bins': row.frustum.bins}}
+            'lift': {} if row.lift is None else {name: getattr(row.lift, name) for name in _DEPTH} | {'bins': row.lift.bins}}
         return '{\n' + ',\n'.join(f' {json.dumps(name)}: {json.dumps(value)}' for name, value in facts.items()) + '\n}'
 
     @classmethod
@@ -74,7 +73,8 @@ class Manifest:
         try:
             stored = json.loads(text)
             row = entry(stored['network'])
-            lift = {name: stored['lift'][name] for name in _DEPTH if stored['lift'][name] != getattr(row.frustum, name)}
+            lift = {name: stored['lift'][name] for name in _DEPTH
+                    if row.lift is not None and stored['lift'][name] != getattr(row.lift, name)}
             changes = {name: tuple(value) if isinstance(value, list) else value for name, value in stored['changes'].items()}
             manifest = cls(row.name, Source(**stored['source']), stored['parameters'], stored['tool'], changes, lift)
             fixed = json.loads(json.dumps(_fixed(row)))
@@ -88,9 +88,10 @@ class Manifest:
 
 
 def _fixed(row: NetworkEntry) -> dict[str, Any]:
-    """What no variant of a network changes: its images, cameras, grid and classes."""
-    return {'preprocessing': asdict(row.preprocessing), 'cameras': row.cameras, 'grid': asdict(row.grid),
-            'classes': [info.name for info in OCC3D]}
+    """What no variant of a network changes: its images, cameras, points, grid and classes."""
+    lidar = {} if row.lidar is None else {'lidar': asdict(row.lidar)}
+    return {'preprocessing': asdict(row.preprocessing), 'cameras': row.cameras, 'grid': asdict(row.grid), **lidar,
+            'classes': [info.name for info in row.labels.classes]}
 
 
 def read_manifest(path: str | Path) -> Manifest | None:

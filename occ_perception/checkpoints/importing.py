@@ -13,9 +13,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from occ_perception import __version__
-from occ_perception.catalogue import NETWORKS
+from occ_perception.catalogue import ALIASES, NETWORKS
 from occ_perception.checkpoints.differences import describe_differences
-from occ_perception.checkpoints.layouts import Stored, Weights, read_weights, respelled
+from occ_perception.checkpoints.layouts import Stored, Weights, is_turned, read_weights, respelled, turned
 from occ_perception.checkpoints.variants import Shapes, Variant, closest, variant_of
 from occ_perception.checkpoints.weights import CONSTANTS, load_stored, save_weights
 from occ_perception.manifest import FIELD, Manifest, Source
@@ -58,7 +58,7 @@ def import_checkpoint(path: Path, network: str | None = None, out: Path | None =
     shapes = {key: tuple(value.shape) for key, value in stored.items()}
     variant = _chosen(path, stored, shapes, network, weights)
     lift = _lift_changes(variant, depth, spacing)
-    row = replace(variant.row, changes=dict(variant.changes), lift=replace(variant.row.frustum, **lift))
+    row = replace(variant.row, changes=dict(variant.changes), lift=variant.row.lift and replace(variant.row.lift, **lift))
     with torch.device('meta'):
         wanted = build_network(row)
     parameters = sum(value.numel() for value in wanted.parameters())
@@ -100,7 +100,8 @@ def _chosen(path: Path, stored: Mapping[str, Stored], shapes: Shapes, network: s
                              + f'. The shapes are those of {_listing(candidates)}')
         return variant
     if len(candidates) > 1:
-        hinted = [variant for variant in candidates if variant.name in (Path(weights.trained_as).stem, path.stem)]
+        names = [ALIASES.get(name, name) for name in (Path(weights.trained_as).stem, path.stem)]
+        hinted = [variant for variant in candidates if variant.name in names]
         # the same network under two names: -pano for the one with instance centres
         same = [variant for variant in candidates
                 if variant.name.endswith('-pano') == variant.changes.get('centers', variant.row.instances)]
@@ -123,7 +124,9 @@ def _listing(variants: Sequence[Variant]) -> str:
 
 def _lift_changes(variant: Variant, depth: Sequence[float] | None, spacing: str | None) -> dict[str, Any]:
     """Fields of the network's LiftSpec that these weights have otherwise."""
-    lift = variant.row.frustum
+    lift = variant.row.lift
+    if lift is None:
+        return {}
     bins = variant.depth if depth is None else tuple(depth)
     if bins is None and variant.bins != lift.bins:
         raise ValueError(f'the weights have {variant.bins} depth bins, {variant.name} has {lift.bins}: say where they lie, as in '
@@ -142,7 +145,8 @@ def _checked(path: Path, stored: Mapping[str, Stored], wanted: Mapping[str, Tens
     """The tensors of a checkpoint, read; exactly the network's keys and shapes, in numbers that safetensors keeps."""
     optional = [key for key in wanted if key not in stored and key.endswith(CONSTANTS)]
     expected = {key: value for key, value in wanted.items() if key not in optional}
-    differences = describe_differences(stored, expected)
+    kernels = {key for key, value in expected.items() if key in stored and is_turned(stored[key].shape, value.shape)}
+    differences = describe_differences({key: expected[key] if key in kernels else stored[key] for key in stored}, expected)
     if differences:
         extra = dict.fromkeys(key.split('.')[0] for key in stored if key not in wanted)
         own = {key.split('.')[0] for key in wanted}
@@ -156,6 +160,7 @@ def _checked(path: Path, stored: Mapping[str, Stored], wanted: Mapping[str, Tens
         if key in optional:
             continue
         value = load_stored(path, key, stored[key])
+        value = turned(value) if key in kernels else value
         kept = wanted[key].dtype
         state[key] = value if kept == torch.float32 and value.dtype == torch.float16 else value.to(kept)
     return state
@@ -177,7 +182,7 @@ def _depth_notes(variant: Variant, depth: Sequence[float] | None, spacing: str |
         start, stop, step = variant.depth
         notes.append(f'{variant.bins} depth bins are taken to lie from {start:g} to {stop:g} m, {step:g} m apart; '
                      '--depth says otherwise')
-    if spacing is None and variant.row.frustum.spacing == 'sid':
+    if spacing is None and variant.row.lift is not None and variant.row.lift.spacing == 'sid':
         notes.append('Depth bins are taken to grow with distance, as in its configuration (no shape shows it); '
                      '--spacing linear says otherwise')
     return notes

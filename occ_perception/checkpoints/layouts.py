@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+
+from torch import Tensor
 
 from occ_perception.checkpoints.torch_file import read_torch_file
 from occ_perception.checkpoints.unpickling import NumpyArray, Placeholder, StoredTensor
@@ -15,6 +17,7 @@ _MAIN = ('state_dict', 'model', 'network', 'net')
 _EMA = ('ema_state_dict', 'state_dict_ema', 'model_ema', 'ema')
 _WRAPPERS = ('module.', 'model.', 'ema_model.')
 _BUFFER = 'ema_'
+_TEACHER = 'teacher_model.'
 _RESPELLED = {
     'final_conv.': 'occ_head.final_conv.',
     'predicter.': 'occ_head.predicter.',
@@ -74,6 +77,9 @@ def read_weights(path: Path, part: str = 'auto') -> Weights:
         other, name = (main_title, 'main') if from_ema else (ema_title, 'ema')
         notes.append(f'Read: {title}' + (', the moving average' if from_ema != exchanged else ', not the moving average')
                      + f'. There is also {other}: --part {name}')
+    state, teacher = _without_teacher(state)
+    if teacher:
+        notes.append(f'Left out: the network that it was distilled from ({_TEACHER}*, {teacher} tensors)')
     if file.skipped:
         shown = ', '.join(file.skipped[:5]) + (f' and {len(file.skipped) - 5} more' if len(file.skipped) > 5 else '')
         notes.append(f'Left out of its metadata, since only running code could load it: {shown}')
@@ -105,6 +111,12 @@ def _unwrapped(state: Mapping[Any, Any], path: Path) -> dict[str, Stored]:
     return found
 
 
+def _without_teacher(state: dict[str, Stored]) -> tuple[dict[str, Stored], int]:
+    """Weights without those of a teacher beside them (EFFOcc's distillation), and how many tensors that had."""
+    own = {key: value for key, value in state.items() if not key.startswith(_TEACHER)}
+    return (own, len(state) - len(own)) if own else (state, 0)
+
+
 def _from_buffers(buffers: Mapping[str, Stored], main: Mapping[str, Stored]) -> dict[str, Stored]:
     """Weights that mmcv's hook keeps as buffers beside the others, under names in which '_' stands for '.'."""
     plain = {_BUFFER + key.replace('.', '_'): key for key in main}
@@ -114,8 +126,21 @@ def _from_buffers(buffers: Mapping[str, Stored], main: Mapping[str, Stored]) -> 
 def respelled(state: Mapping[str, Value]) -> dict[str, Value]:
     """Keys as the published configurations of today spell them."""
     result = dict(state)
+    if any(key.startswith('lidar_encoder.') for key in state):
+        return result  # FusionOcc's head is on the detector itself still
     for key in state:
         for old, new in _RESPELLED.items():
             if key.startswith(old) and new + key.removeprefix(old) not in state:
                 result[new + key.removeprefix(old)] = result.pop(key)
     return result
+
+
+def is_turned(shape: Sequence[int], wanted: Sequence[int]) -> bool:
+    """Whether a sparse convolution's kernel is laid out as in spconv 1.x and mmcv, (K0, K1, K2, in, out), where the network has
+    (out, K0, K1, K2, in), as spconv 2.x: their axes K run along the same axes of the voxels' coordinates."""
+    return len(shape) == 5 and tuple(shape) != tuple(wanted) and (shape[4], *shape[:4]) == tuple(wanted)
+
+
+def turned(kernel: Tensor) -> Tensor:
+    """Such a kernel in the network's layout."""
+    return kernel.permute(4, 0, 1, 2, 3).contiguous()

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from occ_perception.catalogue import NETWORKS, NetworkEntry, entry
+from occ_perception.checkpoints.lidar_variants import NO_CAMERAS, Shapes, lidar_obstacles, lidar_words
 from occ_perception.networks.configs import config_of
 from occ_perception.networks.flashocc.config import BackboneConfig, FlashOccConfig, SwinConfig
-
-Shapes = Mapping[str, tuple[int, ...]]
+from occ_perception.networks.fusionocc.config import FusionOccConfig
 
 KNOWN_BINS = {44: (1.0, 45.0, 1.0), 88: (1.0, 45.0, 0.5), 59: (1.0, 60.0, 1.0), 118: (1.0, 60.0, 0.5)}
 """Depth bins -> (first, end, step) [m] of the configurations of the BEVDet line that have so many."""
@@ -47,6 +47,12 @@ class Variant:
 def variant_of(shapes: Shapes, name: str) -> Variant:
     """A named network in the form of these shapes. Raises ValueError for an unknown name."""
     row, config = entry(name), config_of(name)
+    if not isinstance(config, FlashOccConfig):
+        own = config.backbone if isinstance(config, FusionOccConfig) else config.camera and config.camera.backbone
+        there = _backbone(shapes) if _has(shapes, 'img_backbone.') else NO_CAMERAS
+        backbones = there, _backbone_words(own) if own else NO_CAMERAS
+        obstacles = lidar_obstacles(shapes, row, config, backbones)
+        return Variant(row, bins=0 if row.lift is None else row.lift.bins, obstacles=obstacles)
     found = _observe(shapes, row, config)
     obstacles = _other_structure(shapes, config)
     bins = found.pop('bins', row.frustum.bins)
@@ -157,6 +163,7 @@ def _other_structure(shapes: Shapes, config: FlashOccConfig) -> tuple[str, ...]:
     classes = _size(shapes, 'occ_head.predicter.2.weight')
     columns = 1 if volume else 16
     choices = [
+        (lidar_words(shapes), lidar_words({})),
         (_backbone(shapes), _backbone_words(config.backbone)),
         ('a feature pyramid' if _has(shapes, 'img_neck.lateral_convs.') else 'an LSS neck',
          'a feature pyramid' if config.neck == 'fpn' else 'an LSS neck'),

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from occ_perception.checkpoints.differences import describe_differences
-from occ_perception.checkpoints.layouts import Stored, read_weights, respelled
+from occ_perception.checkpoints.layouts import Stored, is_turned, read_weights, respelled, turned
 
 CONSTANTS = ('num_batches_tracked', 'relative_position_index')
 """Last parts of keys that carry no learnt values; checkpoints may lack them."""
@@ -54,6 +54,9 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
     for key, value in wanted.items():
         if key.endswith(CONSTANTS) and key not in state:
             state[key] = value
+    for key, value in wanted.items():
+        if key in state and is_turned(state[key].shape, value.shape):
+            state[key] = turned(state[key])
     differences = describe_differences(state, wanted)
     if differences:
         raise ValueError(f'{path} does not fit this network:\n{differences}\nIf it is a checkpoint of a published system, '

@@ -32,7 +32,7 @@ def listing() -> str:
     width = max(map(len, NETWORKS))
     lines = [f'{"network":{width}}  input     frames  parameters  published     weights  what it is']
     for row in NETWORKS.values():
-        size = f'{row.preprocessing.input_height}x{row.preprocessing.input_width}'
+        size = f'{row.preprocessing.input_height}x{row.preprocessing.input_width}' if row.cameras else 'points'
         score = '-' if row.published is None else f'{row.published:.2f} {row.published_as}'
         lines.append(f'{row.name:{width}}  {size:8}  {row.frames:6}  {row.parameters / 1e6:8.2f} M  {score:12}  '
                      f'{"shipped" if row.weights else "yours":7}  {row.summary}')
@@ -50,15 +50,21 @@ def description(row: NetworkEntry) -> str:
         'parameters': f'{row.parameters:,}',
         'weights': f'shipped: {row.weights}' if row.weights else 'yours: name a .safetensors or .pth file',
         'published': '-' if row.published is None else f'{row.published} % {row.published_as}{panoptic}, Occ3D-nuScenes val',
-        'cameras': ', '.join(row.cameras),
+        'cameras': ', '.join(row.cameras) or 'none',
         'frames': str(row.frames) + (f', {row.history.offsets_s[0]} s apart' if row.history.offsets_s else ''),
         'images': f'{images.input_height} x {images.input_width} RGB: resized to that width ({images.resample}), bottom rows kept',
         'normalisation': f'inside the network: channels reversed, mean {images.mean}, std {images.std}',
-        'grid': f'{" x ".join(map(str, grid.shape))} voxels of {grid.resolution_m} m from {grid.origin_m} m (x, y, z)',
+        'grid': f'{" x ".join(map(str, grid.shape))} voxels of {grid.resolution_m} m from {grid.origin_m} m (x, y, z), '
+                f'{row.grid_frame} frame',
     }
-    lift = row.frustum
-    facts['depth'] = f'{lift.bins} bins, {lift.depth_start} to {lift.depth_stop} m, {lift.spacing}'
-    facts['image features'] = f'{lift.feature_height} x {lift.feature_width}, stride {lift.stride}'
+    facts['labels'] = row.labels.name
+    if row.lidar is not None:
+        ages = f'the present sweep and those {", ".join(f"{age:g}" for age in row.lidar.ages_s)} s before it'
+        facts['LiDAR'] = (ages if row.lidar.ages_s else 'the present sweep') + f'; x, y, z, {", ".join(row.lidar.columns)}'
+    if row.lift is not None:
+        lift = row.lift
+        facts['depth'] = f'{lift.bins} bins, {lift.depth_start} to {lift.depth_stop} m, {lift.spacing}'
+        facts['image features'] = f'{lift.feature_height} x {lift.feature_width}, stride {lift.stride}'
     width = max(map(len, facts))
     return '\n'.join([row.name, *(f'  {title:{width}}  {text}' for title, text in facts.items())])
 

@@ -36,7 +36,7 @@ from occ_perception.engines.protocol import EXACT
 from occ_perception.engines.select import find_weights
 from occ_perception.geometry.column_lift import LiftCaps
 from occ_perception.manifest import FIELD, Manifest, entry_of_weights, read_manifest
-from occ_perception.networks.build import build_network
+from occ_perception.networks.build import build_camera_network
 from occ_perception.networks.flashocc.network import FlashOcc
 
 OPSET = 18
@@ -73,7 +73,7 @@ def export_onnx(name: str, weights: str | Path | None, path: str | Path, caps: L
     """
     source = find_weights(entry(name), weights, ('.safetensors', '.pth'))
     row, manifest = entry_of_weights(entry(name), source), read_manifest(source)
-    network = build_network(row)
+    network = build_camera_network(row)
     load_weights(network, source)
     return export_network(network.eval(), row, path, caps, hashlib.sha256(source.read_bytes()).hexdigest(), memory, manifest)
 

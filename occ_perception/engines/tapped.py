@@ -80,11 +80,11 @@ class TappedTorch:
 
         from occ_perception.checkpoints import load_weights
         from occ_perception.engines.torch_engine import TorchEngine
-        from occ_perception.networks.build import build_network
+        from occ_perception.networks.build import build_camera_network
 
         if threads is not None:
             torch.set_num_threads(threads)
-        network = build_network(row)
+        network = build_camera_network(row)
         load_weights(network, weights)
         head = network.occ_head
         decide = head.labels

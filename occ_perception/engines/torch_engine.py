@@ -12,13 +12,14 @@ from torch import Tensor
 from occ_perception.catalogue import NetworkEntry
 from occ_perception.checkpoints import load_weights
 from occ_perception.engines.protocol import CenterArrays, FrameMemory, Inference, LidarInput, Match, PlacedFrame
+from occ_perception.engines.torch_lidar_engine import TorchLidarEngine
 from occ_perception.networks.build import build_network
 from occ_perception.networks.flashocc.network import FlashOcc
 from occ_perception.networks.parts.lift_splat import LiftTensors
 from occ_perception.networks.parts.warp import warp_map
 
 
-def open_torch(row: NetworkEntry, weights: Path | None, threads: int | None = None) -> TorchEngine:
+def open_torch(row: NetworkEntry, weights: Path | None, threads: int | None = None) -> TorchEngine | TorchLidarEngine:
     """A network with its weights: a checkpoint, or None for seeded random ones."""
     if threads is not None:
         torch.set_num_threads(threads)
@@ -26,7 +27,7 @@ def open_torch(row: NetworkEntry, weights: Path | None, threads: int | None = No
     built = build_network(row)
     if weights is not None:
         load_weights(built, weights)
-    engine = TorchEngine(built)
+    engine: TorchEngine | TorchLidarEngine = TorchEngine(built) if isinstance(built, FlashOcc) else TorchLidarEngine(built)
     engine.description += '' if weights else ', RANDOM WEIGHTS'
     return engine
 

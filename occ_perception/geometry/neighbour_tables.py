@@ -119,6 +119,22 @@ def build_neighbour_tables(coords: Array, spec: SparseSpec) -> NeighbourTables:
     return NeighbourTables(order, tuple(near), tuple(steps), cell_table(coords, shape), tuple(rows))
 
 
+def fitting_tables(coords: Array, spec: SparseSpec, caps: Sequence[int] | None = None) -> tuple[NeighbourTables, int]:
+    """Tables for as many of the first voxels as caps have room for at every level, padded to them, and how many these are.
+
+    caps None: for all voxels, as they are.
+    """
+    if caps is None:
+        return build_neighbour_tables(coords, spec), len(coords)
+    kept = min(len(coords), caps[0])
+    while True:
+        tables = build_neighbour_tables(coords[:kept], spec)
+        share = min(cap / max(rows, 1) for cap, rows in zip(caps, tables.rows, strict=True))
+        if share >= 1:
+            return tables.padded(caps), kept
+        kept = int(min(share, 0.98) * kept)  # later levels shrink a little less than the first
+
+
 def _padded(table: Array, rows: int, missing: int, now_missing: int) -> Array:
     """The table with that many rows, and another number where no voxel lies."""
     out = filled(table, (rows, *table.shape[1:]), now_missing, 'int32')

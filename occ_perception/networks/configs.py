@@ -13,6 +13,11 @@ from occ_perception.networks.fusionocc.config import FusionOccConfig
 Config: TypeAlias = FlashOccConfig | EffOccConfig | FusionOccConfig
 
 
+def takes_camera_vectors(config: Config) -> bool:
+    """Whether a network's depth net is told how its cameras stand."""
+    return config.depth != 'plain' if isinstance(config, FlashOccConfig) else isinstance(config, FusionOccConfig)
+
+
 def config_of(name: str) -> Config:
     """Configuration of a catalogue name. Raises ValueError for an unknown one."""
     row = entry(name)

@@ -80,10 +80,11 @@ class OccupancyPrediction:
     labels: (nx, ny, nz) uint8, ids of the network's label set, UNKNOWN (255) where no valid sensor could see. instance_ids:
     (nx, ny, nz) uint16, 0 = none. frame: the grid's and the instances', EGO or LIDAR (the present sweep's LiDAR). ego_from_grid:
     (4, 4) of that frame at stamp_ns. flow: (nx, ny, nz, 2) float32 velocities along x and y of that frame, m/s, None where the
-    network tells none. cameras_used: name -> age in seconds (reference stamp minus exposure). past_stamps_ns: of the past frame at
-    each age that the network looks at, 0 where none was known. forgotten: why the past was forgotten before this frame, '' if it
-    was not. sweeps_used: ages in seconds of the LiDAR sweeps used. intended: network that was asked for where another, or the same
-    with an input masked, stands in; fallback: why (see runtime.fallback), '' where none does. timings_ms: by stage.
+    network tells none. voxels_left_out: LiDAR voxels that the network had no room for. cameras_used: name -> age in seconds
+    (reference stamp minus exposure). past_stamps_ns: of the past frame at each age that the network looks at, 0 where none was
+    known. forgotten: why the past was forgotten before this frame, '' if it was not. sweeps_used: ages in seconds of the LiDAR
+    sweeps used. intended: network that was asked for where another, or the same with an input masked, stands in; fallback: why (see
+    runtime.fallback), '' where none does. timings_ms: by stage.
     """
 
     stamp_ns: int
@@ -96,6 +97,7 @@ class OccupancyPrediction:
     frame: str = EGO
     ego_from_grid: np.ndarray = field(default_factory=lambda: np.eye(4))
     flow: np.ndarray | None = None
+    voxels_left_out: int = 0
     past_stamps_ns: tuple[int, ...] = ()
     forgotten: str = ''
     sweeps_used: tuple[float, ...] = ()

@@ -11,13 +11,16 @@ from occ_perception import catalogue
 from occ_perception.engines.building import BuildingEngine
 from occ_perception.engines.protocol import EXACT, MEMORY_FORMS, CenterArrays, TablesOf
 from occ_perception.engines.select import open_engine
+from occ_perception.geometry.transforms import inverse
 from occ_perception.geometry.visibility import camera_coverage
 from occ_perception.labels import UNKNOWN
 from occ_perception.manifest import entry_of_weights
-from occ_perception.networks.configs import config_of
+from occ_perception.networks.configs import config_of, takes_camera_vectors
+from occ_perception.networks.flashocc.config import FlashOccConfig
 from occ_perception.runtime.frames import CameraImage, Instance, OccupancyPrediction, SensorFrame
 from occ_perception.runtime.instances import instances_from_labels
 from occ_perception.runtime.intake.image import fit, fitted_intrinsics
+from occ_perception.runtime.lidar_input import lidar_input, voxel_caps
 from occ_perception.runtime.memory import CameraSet, Remembered, TemporalMemory
 from occ_perception.runtime.panoptic import CORRECTED_CLASSES, PUBLISHED_CLASSES, decode_centers, instances_from_centers
 from occ_perception.runtime.sequence import place_frames
@@ -44,7 +47,9 @@ class Predictor:
         self.entry = entry_of_weights(catalogue.entry(network), weights)
         if memory not in MEMORY_FORMS:
             raise ValueError(f'memory {memory!r} is unknown: choose one of {", ".join(MEMORY_FORMS)}')
-        self._camera_aware = config_of(network).depth != 'plain'
+        config = config_of(network)
+        self._camera_aware = takes_camera_vectors(config)
+        self._lidar = None if isinstance(config, FlashOccConfig) else config.lidar
         self._form = memory
         self._everywhere = everywhere
         self.engine = open_engine(self.entry, backend, weights, threads, memory, precision, wait)
@@ -70,11 +75,15 @@ class Predictor:
         Cameras that are not in the frame are left out: their image is black, they lift nothing, and voxels that only they
         could see become UNKNOWN. Past frames are forgotten when time goes back or stands still, after a long pause, when the
         vehicle has moved impossibly far and when the cameras were calibrated anew; the prediction tells which.
-        Raises ValueError when a camera is unknown to the network, or when there is none.
+        Networks that take LiDAR points do without cameras, and without points, while the other is there; with points nothing is
+        UNKNOWN. Raises ValueError when a camera is unknown to the network, or when there is nothing to see with.
         """
         entry = self.entry
         unknown = sorted(set(frame.cameras) - set(entry.cameras))
-        if unknown or not frame.cameras:
+        sweeps = () if entry.lidar is None else frame.sweeps
+        if not entry.cameras and not sweeps:
+            raise ValueError(f'{entry.name} sees by LiDAR alone, and the frame has no sweep: give it the points')
+        if unknown or not (frame.cameras or sweeps):
             raise ValueError(f'cameras of the frame are {sorted(frame.cameras)}; {entry.name} takes some or all of '
                              f'{", ".join(entry.cameras)}: map your camera names to these')
         marks = [time.perf_counter()]
@@ -84,7 +93,10 @@ class Predictor:
         fitted = [_fitted(frame.cameras[name], entry.preprocessing, not fits) if name in frame.cameras else None
                   for name in entry.cameras]
         size = sizes.pop() if fits else (entry.preprocessing.input_height, entry.preprocessing.input_width, 3)
-        images = np.stack([camera.image if camera else np.zeros(size, np.uint8) for camera in fitted])
+        images = np.zeros((len(fitted), *size), np.uint8)
+        for image, camera in zip(images, fitted, strict=True):
+            if camera is not None:
+                image[:] = camera.image
         marks.append(time.perf_counter())
         cameras = _camera_set(fitted)
         forgotten = self._memory.why_forget(frame.stamp_ns, frame.fixed_from_ego, cameras)
@@ -92,23 +104,29 @@ class Predictor:
             self._memory.clear()
             self.tracker.reset()
         past = self._memory.recall(frame.stamp_ns)
-        places = place_frames(entry, self._camera_aware, cameras, frame.fixed_from_ego, past, self._form, tables_of)
+        ego_from_grid = sweeps[0].ego_from_lidar if sweeps and entry.grid_frame == catalogue.LIDAR else np.eye(4)
+        fixed_from_grid = frame.fixed_from_ego @ ego_from_grid
+        places = place_frames(entry, self._camera_aware, cameras, fixed_from_grid, past, self._form, tables_of)
+        lidar, left_out = None, 0
+        if self._lidar is not None:
+            lidar, left_out = lidar_input(entry, self._lidar, sweeps, cameras, fixed_from_grid, voxel_caps(self.engine))
         marks.append(time.perf_counter())
-        inference = self.engine.infer(images, places)
+        inference = self.engine.infer(images, places, lidar)
         if inference.memory is not None:
             matched = bool(past) and past[0] is not None
             self._memory.add(Remembered(frame.stamp_ns, frame.fixed_from_ego, cameras, inference.memory, matched))
         marks.append(time.perf_counter())
         labels = inference.labels
-        if not self._everywhere:
-            labels[~self._observed(fitted)] = UNKNOWN
+        if not self._everywhere and not sweeps:
+            labels[~self._observed(fitted, ego_from_grid)] = UNKNOWN
         instance_ids, instances = self._objects(labels, inference.centers)
-        tracked = self.tracker.update(frame.stamp_ns, frame.fixed_from_ego, instances)
+        tracked = self.tracker.update(frame.stamp_ns, fixed_from_grid, instances)
         marks.append(time.perf_counter())
         stages = ('preprocess', 'geometry', 'network', 'postprocess')
         return OccupancyPrediction(
             stamp_ns=frame.stamp_ns, network=entry.name, grid=entry.grid, labels=labels,
-            instance_ids=tracked.relabelled(instance_ids), instances=tracked.instances,
+            instance_ids=tracked.relabelled(instance_ids), instances=tracked.instances, frame=entry.grid_frame,
+            ego_from_grid=ego_from_grid, flow=inference.flow, voxels_left_out=left_out,
             cameras_used={name: (frame.stamp_ns - camera.stamp_ns) * 1e-9 for name, camera in frame.cameras.items()},
             past_stamps_ns=tuple(0 if known is None else known.stamp_ns for known in past), forgotten=forgotten,
             sweeps_used=tuple((frame.stamp_ns - sweep.stamp_ns) * 1e-9 for sweep in (frame.sweeps if entry.lidar else ())),
@@ -120,7 +138,7 @@ class Predictor:
         found = decode_centers(centers.heatmap, centers.reg, centers.height, self.entry.center_threshold, self.entry.grid)
         return instances_from_centers(labels, found, self.entry.grid, self._classes)
 
-    def _observed(self, cameras: list[CameraImage | None]) -> np.ndarray:
+    def _observed(self, cameras: list[CameraImage | None], ego_from_grid: np.ndarray) -> np.ndarray:
         """Voxels that one of the valid cameras covers, (nx, ny, nz) bool."""
         entry = self.entry
         size = entry.preprocessing.input_height, entry.preprocessing.input_width
@@ -132,8 +150,8 @@ class Predictor:
             if key not in self._coverage:
                 if len(self._coverage) > 4 * len(cameras):
                     self._coverage.clear()
-                self._coverage[key] = camera_coverage(entry.grid, camera.intrinsics, camera.ego_from_camera, size,
-                                                      entry.frustum.depth_stop)
+                self._coverage[key] = camera_coverage(
+                    entry.grid, camera.intrinsics, inverse(ego_from_grid) @ camera.ego_from_camera, size, entry.frustum.depth_stop)
             observed |= self._coverage[key]
         return observed
 
@@ -150,6 +168,8 @@ def _fitted(camera: CameraImage, preprocessing: catalogue.ImagePreprocessing, pi
 
 def _camera_set(cameras: list[CameraImage | None]) -> CameraSet:
     """Geometry of the cameras in the network's order; identities for those that are not there."""
+    if not cameras:
+        return CameraSet(np.zeros((0, 3, 3)), np.zeros((0, 4, 4)), np.zeros((0, 4, 4)), np.zeros(0, bool))
     return CameraSet(np.stack([camera.intrinsics if camera else np.eye(3) for camera in cameras]),
                      np.stack([camera.ego_from_camera if camera else np.eye(4) for camera in cameras]),
                      np.stack([camera.fixed_from_ego @ camera.ego_from_camera if camera else np.eye(4) for camera in cameras]),

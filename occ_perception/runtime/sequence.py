@@ -17,12 +17,14 @@ from occ_perception.runtime.memory import CameraSet, Remembered
 def place_frames(row: NetworkEntry, camera_aware: bool, cameras: CameraSet, fixed_from_ego: np.ndarray,
                  past: Sequence[Remembered | None], form: str = EXACT,
                  tables_of: TablesOf | None = None) -> list[PlacedFrame]:
-    """The present frame, then one place per age that the network looks at.
+    """The present frame, then one place per age that the network looks at; none for networks without cameras.
 
-    camera_aware: whether the depth net takes camera vectors. fixed_from_ego: (4, 4) at the present stamp. past: of
-    TemporalMemory.recall; the present frame stands in where it is None, as the published code has it at the start of a scene.
-    tables_of: of an engine that makes lift tables itself (Engine.tables_of), None to make them here.
+    camera_aware: whether the depth net takes camera vectors. fixed_from_ego: (4, 4) at the present stamp, of the frame that the
+    grid lies in. past: of TemporalMemory.recall; the present frame stands in where it is None, as the published code has it at the
+    start of a scene. tables_of: of an engine that makes lift tables itself (Engine.tables_of), None to make them here.
     """
+    if not row.cameras:
+        return []
     stereo = row.history.stereo
     ego_from_fixed = np.linalg.inv(fixed_from_ego)
     reference_from_camera = ego_from_fixed @ cameras.fixed_from_camera

@@ -12,7 +12,7 @@ from occ_perception.checkpoints import load_weights, save_weights
 from occ_perception.engines.export import export_onnx
 from occ_perception.labels import FREE, OCC3D
 from occ_perception.metrics.miou import ConfusionMatrix
-from occ_perception.networks.build import build_network
+from occ_perception.networks.build import build_camera_network
 from occ_perception.training.baselines import Prior, fit_prior, make_prior
 from occ_perception.training.calibrate import calibrate
 from occ_perception.training.evaluate import evaluate
@@ -29,7 +29,7 @@ def write_results(trainer: Trainer, files: Sequence[Path], calibration: Sequence
     """
     name = trainer.plan.network
     weights = folder / f'{name}.safetensors'
-    network = build_network(name)
+    network = build_camera_network(name)
     network.load_state_dict(trainer.average.state)
     offsets = calibrate(network, trainer.row, calibration, bf16)
     print('class offsets: ' + ', '.join(f'{info.name} {offset:+.1f}' for info, offset in zip(OCC3D, offsets, strict=True)))

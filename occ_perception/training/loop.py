@@ -19,7 +19,7 @@ from occ_perception.catalogue import NetworkEntry, entry
 from occ_perception.checkpoints import read_state
 from occ_perception.geometry.column_lift import build_lift_tables
 from occ_perception.labels import FREE
-from occ_perception.networks.build import build_network
+from occ_perception.networks.build import build_camera_network
 from occ_perception.networks.parts.lift_splat import LiftTensors
 from occ_perception.training.ema import MovingAverage
 from occ_perception.training.loader import batches
@@ -126,7 +126,7 @@ class Trainer:
     def __init__(self, plan: TrainingPlan, voxel_counts: np.ndarray, bf16: bool) -> None:
         torch.manual_seed(plan.seed)
         self.plan, self.row, self.bf16 = plan, entry(plan.network), bf16
-        network = build_network(plan.network)
+        network = build_camera_network(plan.network)
         if plan.start:
             start_from(network, read_state(plan.start))
         self.network = network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]

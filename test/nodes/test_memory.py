@@ -30,7 +30,7 @@ class LightEngine:
 
     description = 'light'
 
-    def infer(self, images, frames):
+    def infer(self, images, frames, lidar=None):
         labels = np.full((200, 200, 16), FREE, np.uint8)
         labels[140:146, 98:102, 3:6] = 4
         return Inference(labels, None, FrameMemory(prepared=images.sum()))

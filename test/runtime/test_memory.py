@@ -54,7 +54,7 @@ class Recorder:
     def __init__(self) -> None:
         self.frames: list = []
 
-    def infer(self, images, frames):
+    def infer(self, images, frames, lidar=None):
         self.frames.append(frames)
         labels = np.full((200, 200, 16), FREE, np.uint8)
         heat = np.full((10, 200, 200), -9, np.float32)

@@ -20,7 +20,7 @@ class RecordingEngine:
 
     description = 'recording'
 
-    def infer(self, images, frames):
+    def infer(self, images, frames, lidar=None):
         self.images, self.tables = images, frames[0].tables
         labels = np.full((200, 200, 16), FREE, np.uint8)
         labels[140:146, 98:102, 3:6] = 4

@@ -1,0 +1,61 @@
+"""PyTorch as a backend for the networks that take LiDAR points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from occ_perception.engines.protocol import FrameMemory, Inference, LidarInput, PlacedFrame
+from occ_perception.networks.build import LidarNetwork
+from occ_perception.networks.parts.lift_splat import LiftTensors
+from occ_perception.networks.parts.sparse_encoder import SparseTensors
+from occ_perception.networks.parts.warp import warp_map
+
+
+class TorchLidarEngine:
+    """Runs a network in float32, see Engine. Takes as many voxels as the cloud has."""
+
+    def __init__(self, network: LidarNetwork) -> None:
+        self._device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+        self._network = network.to(self._device).eval()
+        for module in network.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        device = torch.cuda.get_device_name() if self._device.type == 'cuda' else f'CPU, {torch.get_num_threads()} threads'
+        self.description = f'torch {torch.__version__}, {device}, f32'
+
+    @torch.inference_mode()
+    def infer(self, images: np.ndarray, frames: Sequence[PlacedFrame], lidar: LidarInput | None = None) -> Inference:
+        """See Engine.infer. Raises ValueError without LiDAR input."""
+        if lidar is None:
+            raise ValueError('this network takes LiDAR points: none were given')
+        network = self._network
+        points = network.lidar_map(torch.from_numpy(lidar.voxels).to(self._device),
+                                   SparseTensors.from_arrays(lidar.tables, network.config.lidar.sparse, self._device))
+        maps: dict[int, Tensor] = {}
+        memory = None
+        if frames:
+            assert lidar.hints is not None
+            features = network.frame_features(self._tensor(images))
+            hinted = network.hint_features(self._tensor(lidar.hints))
+            for frame in frames:
+                if id(frame) in maps:
+                    continue
+                if frame.warp is not None:
+                    assert frame.memory is not None
+                    maps[id(frame)] = warp_map(frame.memory.map, self._tensor(frame.warp))
+                    continue
+                assert frame.tables is not None
+                prepared = features.prepared if frame.memory is None else frame.memory.prepared
+                cameras = None if frame.cameras is None else self._tensor(frame.cameras)
+                tables = LiftTensors.from_arrays(frame.tables, self._device)
+                maps[id(frame)] = network.frame_map(prepared, tables, cameras, hinted)[0]
+            memory = FrameMemory(features.prepared, map=maps[id(frames[0])])
+        labels, flow = network.decide([maps[id(frame)] for frame in frames], points)
+        return Inference(labels[0].byte().cpu().numpy(), None, memory, None if flow is None else flow[0].float().cpu().numpy())
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array))[None].to(self._device)
