@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -87,7 +88,8 @@ def measure(row: NetworkEntry, runs: int) -> dict:
                                   'torch_f32_channels_last': TorchEngine(copy.deepcopy(network))}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f'{row.name}.onnx'
-        agreement = export_network(network, row, path)
+        written = export_network(network, row, path)
+        agreement = {file.path.name: {runtime: asdict(compared) for runtime, compared in file.compared.items()} for file in written}
         size_mb = sum(file.stat().st_size for file in Path(folder).iterdir()) / 1e6
         engines['onnxruntime_f32'] = graph_engine(row, path, OnnxRuntimeSession)
         for precision in ('f32', *(['bf16'] if multiplies_bf16() else [])):
