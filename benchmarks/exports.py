@@ -29,9 +29,12 @@ from occ_perception.engines.narrowing import in_float16
 from occ_perception.engines.protocol import MEMORY_FORMS, EngineUnavailable
 from occ_perception.engines.tensorrt_rtx import build_with_tensorrt_rtx
 from occ_perception.networks.build import build_network
+from occ_perception.networks.configs import config_of
+from occ_perception.networks.flashocc.config import FlashOccConfig
 from occ_perception.networks.flashocc.network import FlashOcc
 
 BENCHMARK = 'export'
+EXPORTED = [name for name in NETWORKS if isinstance(config_of(name), FlashOccConfig)]
 
 
 def keyed_graphs(network: FlashOcc, name: str, slots: int) -> dict[str, ExportedGraph]:
@@ -74,13 +77,13 @@ def rtx_verdict(path: Path) -> dict | str:
 def main() -> int:
     """Measure what has no row yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('name', nargs='*', choices=[*NETWORKS, []], metavar='NAME', help='networks of the catalogue; default: all')
+    parser.add_argument('name', nargs='*', choices=[*EXPORTED, []], metavar='NAME', help='networks; default: all that are exported')
     parser.add_argument('--again', action='store_true', help='also files that have a row')
     parser.add_argument('--only', metavar='PART', help='only these files: whole, encode, match, exact or warped')
     parser.add_argument('--json', action='store_true', help='print one JSON object per file')
     arguments = parser.parse_args()
     bad = 0
-    for name in arguments.name or NETWORKS:
+    for name in arguments.name or EXPORTED:
         row = entry(name)
         caps = row.frustum.default_caps(len(row.cameras))
         network = build_network(name).eval()

@@ -28,7 +28,7 @@ from occ_perception.catalogue import NETWORKS, NetworkEntry, entry
 from occ_perception.datasets.sample_world import sensor_frame
 from occ_perception.engines.example_inputs import example_images, example_rig
 from occ_perception.engines.precision import chosen_precision
-from occ_perception.engines.select import find_weights
+from occ_perception.engines.select import find_weights, shipped_file
 from occ_perception.geometry.column_lift import LiftTables, build_lift_tables
 from occ_perception.machine import usable_cores
 from occ_perception.nodes import qos
@@ -39,7 +39,7 @@ from occ_perception.runtime.intake.image import fit
 from occ_perception.runtime.predictor import Predictor
 
 SIZE = 1600, 900
-SHIPPED = [name for name, row in NETWORKS.items() if row.weights]
+SHIPPED = [name for name, row in NETWORKS.items() if row.weights and shipped_file(row.weights + '.onnx').is_file()]
 BEFORE, LIFT, AFTER = 'images to depth and features', 'lift', 'map to labels'
 
 
