@@ -8,9 +8,12 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+LARGEST_FOLDED = 1 << 20
+"""Elements of constants that are computed beforehand; larger ones only where the result is no larger than what it is made of."""
+
 
 def folded(onnx_file: Path) -> onnx.ModelProto:
-    """The same function without batch norms behind convolutions and without computing on constants.
+    """The same function without batch norms behind convolutions, and with kernels that are read as they stand.
 
     Kernels keep their names, which begin with the module they belong to; shapes of all tensors are in the graph.
     """
@@ -18,7 +21,8 @@ def folded(onnx_file: Path) -> onnx.ModelProto:
     from onnxscript import optimizer
 
     model = onnx_ir.load(onnx_file)
-    optimizer.fold_constants(model, input_size_limit=1 << 31, output_size_limit=1 << 31)
+    optimizer.fold_constants(model, input_size_limit=LARGEST_FOLDED, output_size_limit=LARGEST_FOLDED,
+                             should_fold=lambda node: True if node.op_type in ('Cast', 'Transpose') else None)
     proto = onnx_ir.to_proto(model)
     _fold_batch_norms(proto.graph)
     _keep_used(proto.graph)

@@ -36,6 +36,24 @@ def in_float16(model: onnx.ModelProto, keep: Sequence[str] = ()) -> onnx.ModelPr
     return _Narrower(model, (*KEPT_F32, *keep)).narrowed()
 
 
+def _nodes_of_places(graph: onnx.GraphProto, constants: set[str]) -> set[str]:
+    """First outputs of the nodes that compute where GridSample reads, back to inputs and layers with weights.
+
+    Float16 holds places in a picture of 704 columns to half a column.
+    """
+    makers = {name: node for node in graph.node for name in node.output}
+    found: set[str] = set()
+    behind = [node.input[1] for node in graph.node if node.op_type == 'GridSample']
+    while behind:
+        node = makers.get(behind.pop())
+        weighted = node is not None and node.op_type in ('Conv', 'Gemm', 'MatMul') and node.input[1] in constants
+        if node is None or weighted or node.output[0] in found:
+            continue
+        found.add(node.output[0])
+        behind += node.input
+    return found
+
+
 class _Narrower:
     def __init__(self, model: onnx.ModelProto, keep: Sequence[str]) -> None:
         self._model, self._keep = model, keep
@@ -45,6 +63,7 @@ class _Narrower:
         self._format |= {name: constant.data_type for name, constant in self._constants.items()}
         self._now = {x.name: x.type.tensor_type.elem_type for x in graph.input}
         self._nodes: list[onnx.NodeProto] = []
+        self._places = _nodes_of_places(graph, set(self._constants))
         self._made: dict[tuple[str, int], str] = {}
 
     def narrowed(self) -> onnx.ModelProto:
@@ -85,7 +104,7 @@ class _Narrower:
 
     def _wanted(self, node: onnx.NodeProto, floats: Sequence[int]) -> int:
         """The format a node computes in."""
-        if named(node, self._keep) or any(not self._fits(node.input[index]) for index in floats):
+        if named(node, self._keep) or node.output[0] in self._places or any(not self._fits(node.input[index]) for index in floats):
             return TensorProto.FLOAT
         if node.op_type in _MOVES:
             given = {self._now[node.input[index]] for index in floats if node.input[index] in self._now}

@@ -153,6 +153,24 @@ def test_float16_but_for_what_is_kept_and_what_it_cannot_hold(tmp_path, keep, ha
         np.testing.assert_allclose(narrow, wide, rtol=0.02, atol=0.01)
 
 
+def test_places_in_a_picture_are_computed_in_float32(tmp_path):
+    """Grid = place / 350 - 1 + shift of a layer: what comes before the layer may be float16, what comes after it may not."""
+    nodes = [helper.make_node('Conv', ['x', 'kernel'], ['shift'], 'net.offsets/Conv'),
+             helper.make_node('Transpose', ['shift'], ['moved'], 'net/Transpose', perm=[0, 2, 3, 1]),
+             helper.make_node('Div', ['place', 'half'], ['scaled'], 'net/Div'),
+             helper.make_node('Add', ['scaled', 'moved'], ['grid'], 'net/Add'),
+             helper.make_node('GridSample', ['x', 'grid'], ['y'], 'net/GridSample')]
+    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+             for name, shape in (('x', [1, 2, 4, 4]), ('place', [1, 4, 4, 2]), ('y', [1, 2, 4, 4]))]
+    constants = {'kernel': np.ones((2, 2, 1, 1), np.float32), 'half': np.array([350.0], np.float32)}
+    graph = helper.make_graph(nodes, 'g', infos[:2], infos[2:], [numpy_helper.from_array(v, k) for k, v in constants.items()])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid('', 18)], ir_version=10), tmp_path / 'net.onnx')
+    model = onnx.shape_inference.infer_shapes(in_float16(folded(tmp_path / 'net.onnx')))
+    kinds = {info.name: info.type.tensor_type.elem_type for info in model.graph.value_info}
+    assert {name: kinds[name] for name in ('shift', 'moved', 'scaled', 'grid')} == {
+        'shift': TensorProto.FLOAT16, 'moved': TensorProto.FLOAT, 'scaled': TensorProto.FLOAT, 'grid': TensorProto.FLOAT}
+
+
 def test_int8_without_frames_is_refused(tmp_path):
     onnx.save(small_graph(), tmp_path / 'net.onnx')
     with pytest.raises(ValueError, match='needs calibration frames: at least one'):
