@@ -32,12 +32,14 @@ from occ_perception.engines.comparison import (
 )
 from occ_perception.engines.example_inputs import ExampleDrive
 from occ_perception.engines.graphs import ExportedGraph, graphs_of
+from occ_perception.engines.lidar_graph import LidarExample, LidarGraph
 from occ_perception.engines.protocol import EXACT
 from occ_perception.engines.select import find_weights
 from occ_perception.geometry.column_lift import LiftCaps
 from occ_perception.manifest import FIELD, Manifest, entry_of_weights, read_manifest
-from occ_perception.networks.build import build_camera_network
-from occ_perception.networks.flashocc.network import FlashOcc
+from occ_perception.networks.build import Network, build_network
+from occ_perception.networks.effocc.network import EffOcc
+from occ_perception.networks.fusionocc.network import FusionOcc
 
 OPSET = 18
 
@@ -73,12 +75,12 @@ def export_onnx(name: str, weights: str | Path | None, path: str | Path, caps: L
     """
     source = find_weights(entry(name), weights, ('.safetensors', '.pth'))
     row, manifest = entry_of_weights(entry(name), source), read_manifest(source)
-    network = build_camera_network(row)
+    network = build_network(row)
     load_weights(network, source)
     return export_network(network.eval(), row, path, caps, hashlib.sha256(source.read_bytes()).hexdigest(), memory, manifest)
 
 
-def export_network(network: FlashOcc, row: NetworkEntry, path: str | Path, caps: LiftCaps | None = None,
+def export_network(network: Network, row: NetworkEntry, path: str | Path, caps: LiftCaps | None = None,
                    weights_sha256: str = '', memory: str = EXACT, manifest: Manifest | None = None) -> list[ExportedFile]:
     """The same for a network in eval mode that holds its weights already; manifest: of imported ones."""
     caps = caps or row.frustum.default_caps(len(row.cameras))
@@ -88,8 +90,17 @@ def export_network(network: FlashOcc, row: NetworkEntry, path: str | Path, caps:
         'lift_caps': json.dumps(asdict(caps))}
     if manifest is not None:
         about[FIELD] = manifest.to_json()
-    drive = ExampleDrive(network, row, caps)
-    graphs = graphs_of(network, Path(path), caps.slots, memory)
+    if isinstance(network, FusionOcc):
+        raise ValueError(f'{row.name} cannot be exported: run it in torch')
+    drive: ExampleDrive | LidarExample
+    graphs: Mapping[Path, ExportedGraph]
+    if isinstance(network, EffOcc):
+        if row.lift is None or memory != EXACT:
+            raise ValueError(f'{row.name} cannot be exported in the form {memory!r} or without cameras: run it in torch')
+        drive, graphs = LidarExample(network, row, caps), {Path(path): LidarGraph(network, caps.slots)}
+        about['voxel_caps'] = json.dumps(network.config.lidar.caps)
+    else:
+        drive, graphs = ExampleDrive(network, row, caps), graphs_of(network, Path(path), caps.slots, memory)
     unfinished = {file: file.with_suffix('.part.onnx') for file in graphs}
     written = []
     try:
@@ -107,7 +118,7 @@ def export_network(network: FlashOcc, row: NetworkEntry, path: str | Path, caps:
     return written
 
 
-def export_graph(graph: ExportedGraph, path: Path, drive: ExampleDrive, about: Mapping[str, str]) -> ExportedFile:
+def export_graph(graph: ExportedGraph, path: Path, drive: ExampleDrive | LidarExample, about: Mapping[str, str]) -> ExportedFile:
     """Write one graph, with `about` as its metadata_props, and compare it, whatever comes out; see export_onnx."""
     began = time.monotonic()
     feeds = drive.feeds(graph)

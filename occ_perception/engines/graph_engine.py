@@ -28,7 +28,8 @@ from occ_perception.geometry.column_lift import LiftTables
 
 PAST, PREPARED, PAST_MAPS, MAP, WARPS, CAMERAS = 'past', 'prepared', 'past_maps', 'map', 'warps', 'cameras'
 STEREO, BEFORE, SWEEPS, MATCHED = 'stereo', 'before', 'sweeps', 'matched'
-"""Names in exported graphs, beside `images`, the lift tables, `labels` and those of CenterArrays."""
+HINTS, VOXELS, FLOW = 'hints', 'voxels', 'flow'
+"""Names in exported graphs, beside `images`, the lift tables, the neighbour tables, `labels` and those of CenterArrays."""
 
 
 def stage_files(path: Path) -> tuple[Path, Path]:
@@ -52,11 +53,19 @@ class Session(Protocol):
 
 
 class GraphEngine:
-    """An exported network in a session, see Engine. memory: the form of memory that is asked for."""
+    """An exported network in a session, see Engine. memory: the form of memory that is asked for.
+
+    voxel_caps: rows per level that it has room for, of networks that take LiDAR points.
+    """
 
     def __init__(self, session: Session, memory: str = EXACT) -> None:
         self._session = session
         self.description = session.description
+        shapes = session.shapes
+        self.voxel_caps: tuple[int, ...] | None = None
+        if VOXELS in shapes:
+            steps = sorted(name for name in shapes if name.startswith('step_'))
+            self.voxel_caps = (shapes[VOXELS][0], *(shapes[name][0] for name in steps))
         past = next((name for name in (PAST, PAST_MAPS) if name in session.shapes), None)
         self._past = past
         made_for = WARPED if past == PAST_MAPS else EXACT
@@ -64,8 +73,12 @@ class GraphEngine:
             raise EngineUnavailable(_OTHER_FORM.format(made_for, memory))
 
     def infer(self, images: np.ndarray, frames: Sequence[PlacedFrame], lidar: LidarInput | None = None) -> Inference:
-        """See Engine.infer."""
+        """See Engine.infer. Raises ValueError for a network of LiDAR points without LiDAR input."""
         feeds = {'images': images}
+        if self.voxel_caps is not None:
+            if lidar is None or lidar.hints is None:
+                raise ValueError('this network takes LiDAR points and depth hints: none were given')
+            feeds |= {VOXELS: lidar.voxels, HINTS: lidar.hints, **lidar.tables}
         if self._past is None:
             feeds |= self._geometry(frames[:1], stacked=False)
             return _inference(self._session.run(feeds))
@@ -166,4 +179,4 @@ def _warped(like: Array, frames: Sequence[PlacedFrame], shape: tuple[int, ...]) 
 def _inference(outputs: Mapping[str, np.ndarray]) -> Inference:
     centers = CenterArrays(*(outputs[name] for name in CenterArrays._fields)) if 'heatmap' in outputs else None
     memory = FrameMemory(prepared=outputs.get(PREPARED), map=outputs.get(MAP)) if {PREPARED, MAP} & set(outputs) else None
-    return Inference(outputs['labels'], centers, memory)
+    return Inference(outputs['labels'], centers, memory, outputs.get(FLOW))

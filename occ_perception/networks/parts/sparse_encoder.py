@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -84,14 +85,17 @@ class SparseEncoder(nn.Module):
         self.conv_out = SparseConvBlock(widths[-1], branch.channels, spec.steps[-1].kernel)
 
     def forward(self, features: Tensor, tables: SparseTensors) -> Tensor:
-        """(V, columns) float32 in the order of the tables -> (1, channels * z, y, x), channel c * z cells + z cell."""
+        """(V, columns) float32 in the order of the tables -> (B, channels * z, y, x), channel c * z cells + z cell.
+
+        In training the voxels of several clouds follow each other, and so do their cells: tables.cells is (B * cells,) then.
+        """
         x = self.conv_input(features, tables.near[0])
         for level, stage in enumerate(self.encoder_layers.values()):
             assert isinstance(stage, nn.ModuleList)
             for layer in stage:
                 x = layer(x, tables.near[level] if isinstance(layer, SparseBasicBlock) else tables.steps[level])
-        x = self.conv_out(x, tables.steps[-1])
-        return dense(x, tables.cells, self.spec.shapes[-1]).flatten(0, 1)[None]
+        x, shape = self.conv_out(x, tables.steps[-1]), self.spec.shapes[-1]
+        return torch.stack([dense(x, cells, shape).flatten(0, 1) for cells in tables.cells.split(math.prod(shape))])
 
 
 class SparseVolumeEncoder(nn.Module):
