@@ -39,7 +39,8 @@ from occ_perception.runtime.intake.image import fit
 from occ_perception.runtime.predictor import Predictor
 
 SIZE = 1600, 900
-SHIPPED = [name for name, row in NETWORKS.items() if row.weights and shipped_file(row.weights + '.onnx').is_file()]
+SHIPPED = [name for name, row in NETWORKS.items()
+           if row.weights and row.lidar is None and shipped_file(row.weights + '.onnx').is_file()]
 BEFORE, LIFT, AFTER = 'images to depth and features', 'lift', 'map to labels'
 
 
@@ -129,7 +130,7 @@ def network_parts(row: NetworkEntry, runs: int) -> dict[str, float]:
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('name', nargs='*', default=SHIPPED, metavar='NAME', help='networks with shipped weights; default: all')
+    parser.add_argument('name', nargs='*', default=SHIPPED, metavar='NAME', help='networks of cameras with shipped weights; default: all')
     parser.add_argument('--runs', type=int, default=20, help='timed frames')
     parser.add_argument('--json', action='store_true', help='print one JSON object per network')
     parser.add_argument('--save', action='store_true', help='keep the figures in benchmarks/results/')

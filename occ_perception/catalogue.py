@@ -135,9 +135,10 @@ class NetworkEntry:
     history: past frames it looks at. grid: in the frame grid_frame. labels: what its voxel labels mean. instances: whether it finds
     instance centres. published: score on Occ3D-nuScenes val in percent, mIoU under the camera mask unless `published_as` says
     otherwise; None where none was published. published_pq: RayPQ in percent, of networks that find instances. maskable: whether its
-    cameras or its LiDAR may be masked, since training did so at times. changes: fields of its configuration that weights at hand
-    have otherwise (rows of a manifest; the catalogue's have none). rate_hz: sets per second it is asked for by default. weights:
-    name of the shipped weights under occ_perception/weights/ without suffix, or None (the user brings a checkpoint).
+    cameras or its LiDAR may be masked, since training did so at times. stand_in: network of cameras alone that serves by default
+    while there is no LiDAR, '' for none. changes: fields of its configuration that weights at hand have otherwise (rows of a
+    manifest; the catalogue's have none). rate_hz: sets per second it is asked for by default. weights: name of the shipped weights
+    under occ_perception/weights/ without suffix, or None (the user brings a checkpoint).
     """
 
     name: str
@@ -157,6 +158,7 @@ class NetworkEntry:
     published_as: str = 'mIoU'
     published_pq: float | None = None
     maskable: bool = False
+    stand_in: str = ''
     changes: Mapping[str, Any] = field(default_factory=dict, hash=False)
     rate_hz: float = 2.0
     weights: str | None = None
@@ -271,6 +273,10 @@ NETWORKS: dict[str, NetworkEntry] = {row.name: row for row in (
                  6_581_092, _SAMPLE_LIFT, rate_hz=5.0, weights='scocc_sample'),
     NetworkEntry('scocc_sample_2f', 'scocc', 'The same with two frames', _SAMPLE, 6_608_740, _SAMPLE_LIFT,
                  history=key_frames(1), rate_hz=4.0, weights='scocc_sample_2f'),
+    NetworkEntry('effocc_sample', 'effocc', 'EFFOcc made small, with velocities, trained on the sample world; cameras or LiDAR '
+                 'may be missing', _SAMPLE, 3_981_804, _SAMPLE_LIFT, lidar=LidarSpec(
+                     ages_s=(0.25, 0.5), tolerance_s=0.06, hint_stride=1, hint_sweeps=True), maskable=True,
+                 stand_in='scocc_sample', rate_hz=4.0, weights='effocc_sample'),
 )}
 """Catalogue name -> row."""
 

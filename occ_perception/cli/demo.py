@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from occ_perception.cli.demo_modes import compare_modes
 from occ_perception.cli.demo_street import prepare_street
 from occ_perception.cli.live_run import replay
 from occ_perception.datasets.bag_frames import BagFrames
@@ -24,6 +25,7 @@ from occ_perception.machine import multiplies_narrow, processor
 from occ_perception.runtime.live_score import LiveScore, Score, load_grids, score_grids, score_labels
 from occ_perception.training.baselines import Prior
 
+SHEET = 'sensors.png'
 RATES_HZ = (1.0, 2.0, 2.5, 5.0)
 """Rates at which every due LiDAR stamp has truth."""
 BASELINES = ('(a) best constant per voxel', '(b) LiDAR hits, likeliest class')
@@ -45,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--seed', type=int, default=0, help='which street; none of them was used in training')
     parser.add_argument('--network', default='scocc_sample', help='network with shipped weights, see `occ networks`')
     parser.add_argument('--weights', type=Path, help='ONNX file of your own instead of the shipped weights')
+    parser.add_argument('--fusion', default='effocc_sample', help='network of cameras and LiDAR whose sensors are compared beside '
+                        'it, each alone and both; empty for none')
     parser.add_argument('--seconds', type=float, default=10.0, help='length of the drive')
     parser.add_argument('--rate-hz', type=float, choices=RATES_HZ,
                         help='due frames per second (default: 5 on a CPU with AMX or VNNI, else 1)')
@@ -80,6 +84,15 @@ def run(args: argparse.Namespace) -> int:
         name: {'miou': round(100 * s.miou, 2), 'geometric_iou': round(100 * s.geometric_iou, 2)} for name, s in scores.items()
         if name in BASELINES}}, indent=2) + '\n')
     print(summary(live, scores))
+    modes = compare_modes(args.fusion, bag, truth, out / SHEET) if args.fusion else {}
+    if modes:
+        figures = json.loads((out / 'score.json').read_text())
+        figures['sensors'] = {name: {'miou': round(100 * s.miou, 2), 'geometric_iou': round(100 * s.geometric_iou, 2)}
+                              for name, s in modes.items()}
+        (out / 'score.json').write_text(json.dumps(figures, indent=2) + '\n')
+        print('\n'.join([f'{args.fusion + ", not live":36s}{"mIoU":>8s}{"geometric IoU":>16s}', *(
+            f'{name:36s}{_percent(s.miou):>8s}{_percent(s.geometric_iou):>16s}' for name, s in modes.items()), '']))
+        paths = [*paths, out / SHEET]
     print('\n'.join(f'{"pictures" if k == 0 else "":12s}{path}' for k, path in enumerate(paths)))
     return 0
 

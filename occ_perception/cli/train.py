@@ -11,11 +11,14 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `occ train`."""
-    parser.add_argument('network', choices=['scocc_sample', 'scocc_sample_2f'], help='what to train')
+    parser.add_argument('network', choices=['scocc_sample', 'scocc_sample_2f', 'effocc_sample'], help='what to train')
     parser.add_argument('--streets', type=int, default=300, help='training streets, one seed each')
     parser.add_argument('--first-street', type=int, default=0, help='leave out so many of the training streets')
     parser.add_argument('--start', default='', metavar='WEIGHTS', help='begin from these weights, of the network itself or of its '
-                        'one-frame form (default: random ones)')
+                        'one-frame form; of a network of cameras for the pictures of one with LiDAR (default: random ones)')
+    parser.add_argument('--frozen-pictures', action='store_true', help='leave backbone and neck of the pictures as they begin')
+    parser.add_argument('--warm-up', type=int, default=200, help='steps until the learning rate has its peak')
+    parser.add_argument('--calibration', type=int, default=4, help='streets on which the class offsets are chosen')
     parser.add_argument('--frames', type=int, default=6, help='frames rendered of each training street')
     parser.add_argument('--held-out', type=int, default=12, help='streets of the final score')
     parser.add_argument('--steps', type=int, default=5000, help='optimiser steps')
@@ -50,7 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     bf16 = arguments.precision == 'bf16' or (arguments.precision == 'auto' and multiplies_bf16())
     plan = TrainingPlan(arguments.network, arguments.steps, arguments.batch, arguments.learning_rate,
-                        seed=arguments.seed, start=arguments.start)
+                        warmup_steps=arguments.warm_up, seed=arguments.seed, start=arguments.start,
+                        frozen_pictures=arguments.frozen_pictures)
     row = entry(plan.network)
     first_seed = FIRST_TRAINING_STREET + arguments.first_street
     seeds = range(first_seed, first_seed + arguments.streets)
@@ -62,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     # rendered last, so that training starts as early as it can
     calibration, held_out = (
         prepare(range(first, first + count), arguments.frames, arguments.data, row.name, arguments.jobs, held_out=True)
-        for first, count in ((FIRST_CALIBRATION_STREET, 4), (FIRST_HELD_OUT_STREET, arguments.held_out)))
+        for first, count in ((FIRST_CALIBRATION_STREET, arguments.calibration), (FIRST_HELD_OUT_STREET, arguments.held_out)))
     command = 'occ ' + shlex.join(sys.argv[1:])
     write_results(trainer, files, calibration, held_out, arguments.out, command, bf16)
     return 0

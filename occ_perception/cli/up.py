@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for what, words in (('lidar', 'LiDAR points'), ('cameras', 'pictures')):
         parser.add_argument(f'--without-{what}', metavar='NAME', default=None,
                             help=f'what serves while there are no {words} (networks of cameras and LiDAR): a network, or "mask" '
-                            'for the same with that input masked; "" for none; default: mask, where the network was trained for it')
+                            'for the same with that input masked; "" for none; default: what the catalogue says')
     parser.add_argument('--use-sim-time', default='auto', choices=('auto', 'true', 'false'),
                         help='time from /clock; auto: when a bag is played')
     parser.add_argument('--namespace', default='', help='ROS namespace of nodes and topics')

@@ -15,8 +15,9 @@ class LidarBranch:
     voxels: how the cloud is cut. most: voxels that enter at most, in the order in which the cloud meets them; None: all of them.
     columns: of a point. widths: channels of each stage of submanifold convolutions. blocks: per stage. steps: strided convolutions,
     one behind each stage; where the last stage has none it closes the encoder. channels: what comes out, per cell of the last
-    level. extra_layers: cells that the encoder's grid has beyond the box, along the first axis. caps: voxels per level that
-    exported networks have room for; clouds that need more lose their last voxels.
+    level. extra_layers: cells that the encoder's grid has beyond the box, along the first axis. scales: what each column is divided
+    by before it enters, empty for none, as published. caps: voxels per level that exported networks have room for; clouds that need
+    more lose their last voxels.
     """
 
     voxels: VoxelSpec
@@ -28,6 +29,7 @@ class LidarBranch:
     channels: int
     caps: tuple[int, ...]
     extra_layers: int = 0
+    scales: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.blocks) or len(self.steps) not in (len(self.widths), len(self.widths) - 1):

@@ -21,7 +21,7 @@ PACKAGE = 'occ_perception'
 RVIZ_TOPICS = ('occ/points', 'occ/markers', 'occ/flow_arrows', 'occ/grid', 'CAM_FRONT/occ/image', 'CAM_BACK/occ/image')
 FLAGS = ('true', 'false')
 AUTO = 'auto'
-WITHOUT = 'a network, or mask: the same with that input masked; empty for nothing; auto: mask, where the network was trained for it'
+WITHOUT = 'a network, or mask: the same with that input masked; empty for nothing; auto: what the catalogue says'
 
 
 def describe(launch_file: str) -> LaunchDescription:

@@ -13,8 +13,8 @@ from occ_perception.runtime.fallback import MASK
 from occ_perception.runtime.intake.assembly import LIDAR
 
 LAUNCHED = {'flashocc': 'flashocc-r50-M0', 'panoptic_flashocc': 'panoptic-flashocc-r50-depth4d-pano',
-            'bevdet_occ': 'bevdet-occ-r50-4d-stereo', 'scocc': 'scocc_sample',
-            'effocc': 'effocc-fusion-r18', 'fusionocc': 'fusionocc-swinb-512x1408-mask'}
+            'bevdet_occ': 'bevdet-occ-r50-4d-stereo', 'scocc': 'scocc_sample', 'effocc': 'effocc_sample',
+            'fusionocc': 'fusionocc-swinb-512x1408-mask'}
 """Launch file (without .launch.py) -> the network that it starts by default."""
 REPLAY_BACKLOG, REPLAY_DEADLINE_S, REPLAY_TF_TIMEOUT_S = 5, 0.5, 0.5
 """In a replay a late grid is better than none or one with a camera less."""
@@ -59,10 +59,11 @@ def nodes(network: str, sources: Sources, backend: str = 'auto', weights: str = 
     """Every node to start, in the order of starting; the player last. use_sim_time: None means when a bag is played.
 
     memory, published_centers, precision: see Predictor. without_lidar, without_cameras: what serves while that input is dead, a
-    network or MASK; '' for none, None for MASK where the network was trained for it.
+    network or MASK; '' for none, None for the network that the catalogue names, else MASK where the network was trained for it.
     """
     usual = MASK if entry(network).maskable else ''
-    without_lidar, without_cameras = (usual if given is None else given for given in (without_lidar, without_cameras))
+    without_lidar = entry(network).stand_in or usual if without_lidar is None else without_lidar
+    without_cameras = usual if without_cameras is None else without_cameras
     names = [camera.name for camera in sources.cameras]
     sim_time = {'use_sim_time': bool(replay) if use_sim_time is None else use_sim_time}
     frames = {'fixed_frame': sources.fixed_frame, 'base_frame': sources.base_frame}

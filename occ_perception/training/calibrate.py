@@ -16,7 +16,7 @@ import torch
 from occ_perception.catalogue import NetworkEntry
 from occ_perception.labels import FREE
 from occ_perception.metrics.miou import ConfusionMatrix
-from occ_perception.networks.flashocc.network import FlashOcc
+from occ_perception.training.inputs import Trainable, encode
 from occ_perception.training.loop import collate
 from occ_perception.training.samples import load_sample
 
@@ -53,14 +53,14 @@ def choose_offsets(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) 
 
 
 @torch.inference_mode()
-def calibrate(network: FlashOcc, row: NetworkEntry, files: Sequence[Path], bf16: bool) -> np.ndarray:
+def calibrate(network: Trainable, row: NetworkEntry, files: Sequence[Path], bf16: bool) -> np.ndarray:
     """Fold the best offsets over the samples into the network's last bias; returns them, (classes,)."""
     network.eval()
     batches = map(partial(collate, row, random=np.random.default_rng(0)), ([load_sample(path)] for path in files))
     logits, labels, weights = [], [], []
     for batch in batches:
         with torch.autocast('cpu', torch.bfloat16, enabled=bf16):
-            bev = network.encoded_sequence(batch.images, batch.tables)[0]
+            bev = encode(network, batch.inputs)[0]
             columns = network.occ_head.column_logits(bev, batch.columns)
         logits.append(columns.flatten(0, 1).index_select(0, batch.voxels).float().numpy())
         labels.append(batch.labels.numpy())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ from occ_perception.checkpoints import load_weights, save_weights
 from occ_perception.engines.export import export_onnx
 from occ_perception.labels import FREE, OCC3D
 from occ_perception.metrics.miou import ConfusionMatrix
-from occ_perception.networks.build import build_camera_network
+from occ_perception.networks.effocc.network import EffOcc
 from occ_perception.training.baselines import Prior, fit_prior, make_prior
 from occ_perception.training.calibrate import calibrate
-from occ_perception.training.evaluate import evaluate
+from occ_perception.training.evaluate import FlowError, evaluate, evaluate_flow
+from occ_perception.training.inputs import CAMERAS, LIDAR, NOTHING, build_trainable
 from occ_perception.training.loop import Trainer
 from occ_perception.training.samples import load_sample
 
@@ -29,7 +31,7 @@ def write_results(trainer: Trainer, files: Sequence[Path], calibration: Sequence
     """
     name = trainer.plan.network
     weights = folder / f'{name}.safetensors'
-    network = build_camera_network(name)
+    network = build_trainable(name)
     network.load_state_dict(trainer.average.state)
     offsets = calibrate(network, trainer.row, calibration, bf16)
     print('class offsets: ' + ', '.join(f'{info.name} {offset:+.1f}' for info, offset in zip(OCC3D, offsets, strict=True)))
@@ -38,8 +40,10 @@ def write_results(trainer: Trainer, files: Sequence[Path], calibration: Sequence
     prior = make_prior(fit_prior(_truth(files)))
     prior.save(folder / f'{name}_prior.npz')
     export_onnx(name, weights, folder / f'{name}.onnx')
-    scores = {'network': evaluate(network, trainer.row, held_out, bf16), **score_baselines(prior, held_out)}
-    card = card_text(trainer, command, len(files), held_out, scores)
+    modes = {'network': NOTHING, **({'without_lidar': LIDAR, 'without_cameras': CAMERAS} if trainer.row.maskable else {})}
+    scores = {kind: evaluate(network, trainer.row, held_out, bf16, masked) for kind, masked in modes.items()}
+    flow = evaluate_flow(network, trainer.row, held_out, bf16) if isinstance(network, EffOcc) and network.config.flow else None
+    card = card_text(trainer, command, len(files), held_out, {**scores, **score_baselines(prior, held_out)}, flow)
     (folder / f'{name}.md').write_text(card)
     print(card)
 
@@ -61,19 +65,30 @@ def score_baselines(prior: Prior, held_out: Sequence[Path]) -> dict[str, Confusi
     return scores
 
 
-def card_text(trainer: Trainer, command: str, frames: int, held_out: Sequence[Path], scores: dict[str, ConfusionMatrix]) -> str:
+def card_text(trainer: Trainer, command: str, frames: int, held_out: Sequence[Path], scores: dict[str, ConfusionMatrix],
+              flow: FlowError | None = None) -> str:
     """The card in Markdown; its first JSON block holds the figures for machines."""
     plan = trainer.plan
-    figures = {kind: {'miou': round(100 * matrix.miou(), 2), 'geometric_iou': round(100 * matrix.geometric_iou(), 2)}
-               for kind, matrix in scores.items()}
+    figures: dict[str, object] = {
+        kind: {'miou': round(100 * matrix.miou(), 2), 'geometric_iou': round(100 * matrix.geometric_iou(), 2)}
+        for kind, matrix in scores.items()}
+    if flow is not None:
+        figures['velocity_error_m_s'] = {kind: round(value, 2) for kind, value in asdict(flow).items()}
     streets = sorted({path.name.split('-')[0] for path in held_out})
     lines = [f'# {plan.network}', '', 'Trained on the sample world (generated streets), not on any recorded data.', '',
              f'- command: `{command}`', f'- data: {frames} frames of training streets; seed {plan.seed}',
              f'- steps: {plan.steps} of {plan.batch_size} frames',
              f'- held out: {len(held_out)} frames of {len(streets)} streets (seeds {streets[0]} to {streets[-1]}), '
-             'Occ3D mIoU over 17 classes under the camera mask', '', '```json', json.dumps(figures, indent=1), '```', '',
-             '| class | network | prior (a) | LiDAR hits (b) |', '|---|---|---|---|']
-    columns = [scores[kind].iou() for kind in ('network', 'prior', 'lidar')]
+             'Occ3D mIoU over 17 classes under the camera mask']
+    if flow is not None:
+        lines.append('- velocity error: mean length of the errors over visible voxels of things that the network finds to be '
+                     'things; `told_nothing` is what zero velocities would give on those that move')
+    shown = {kind: title for kind, title in (('network', 'network'), ('without_lidar', 'without LiDAR'),
+                                             ('without_cameras', 'without cameras'), ('prior', 'prior (a)'),
+                                             ('lidar', 'LiDAR hits (b)')) if kind in scores}
+    lines += ['', '```json', json.dumps(figures, indent=1), '```', '', '| class | ' + ' | '.join(shown.values()) + ' |',
+              '|' + '---|' * (1 + len(shown))]
+    columns = [scores[kind].iou() for kind in shown]
     lines += [f'| {info.name} | ' + ' | '.join(f'{100 * column[info.id]:.1f}' for column in columns) + ' |'
               for info in OCC3D[:FREE]]
     return '\n'.join(lines) + '\n'

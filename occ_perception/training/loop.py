@@ -1,4 +1,4 @@
-"""The training loop of the camera occupancy networks: data in, averaged weights out, resumable at any checkpoint."""
+"""The training loop of the occupancy networks: data in, averaged weights out, resumable at any checkpoint."""
 
 from __future__ import annotations
 
@@ -17,23 +17,28 @@ from tqdm import tqdm
 
 from occ_perception.catalogue import NetworkEntry, entry
 from occ_perception.checkpoints import read_state
-from occ_perception.geometry.column_lift import build_lift_tables
-from occ_perception.labels import FREE
-from occ_perception.networks.build import build_camera_network
-from occ_perception.networks.parts.lift_splat import LiftTensors
+from occ_perception.labels import FREE, THINGS
+from occ_perception.networks.configs import config_of
+from occ_perception.networks.effocc.config import EffOccConfig
+from occ_perception.networks.effocc.flow_head import FlowOccupancyHead2d
+from occ_perception.networks.effocc.network import EffOcc
+from occ_perception.networks.flashocc.config import FlashOccConfig
+from occ_perception.networks.flashocc.network import FlashOcc
 from occ_perception.training.ema import MovingAverage
+from occ_perception.training.inputs import CAMERAS, LIDAR, NOTHING, NetworkInputs, build_trainable, encode, network_inputs
 from occ_perception.training.loader import batches
-from occ_perception.training.losses import histogram_cross_entropy, masked_cross_entropy, soft_jaccard
+from occ_perception.training.losses import flow_error, histogram_cross_entropy, masked_cross_entropy, soft_jaccard
 from occ_perception.training.samples import TrainingSample, class_histogram, depth_histogram
-from occ_perception.training.start import start_from
+from occ_perception.training.start import PICTURES, start_from, start_pictures_from
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """Everything that decides the result of a run, beside the data. start: weights to begin from, '' for random ones.
+    """Everything that decides the result of a run, beside the data. start: weights to begin from, '' for random ones;
+    frozen_pictures: leave backbone and neck of the pictures as they begin.
 
     Learning rate: linear warm-up over warmup_steps, then half a cosine down to 2 % of it at `steps`. Loss weights: soft Jaccard,
-    depth and pixel class count jaccard_weight, depth_weight and class_weight times the cross entropy.
+    depth, pixel class and flow count jaccard_weight, depth_weight, class_weight and flow_weight times the cross entropy.
     """
 
     network: str
@@ -47,25 +52,26 @@ class TrainingPlan:
     jaccard_weight: float = 1.0
     depth_weight: float = 0.3
     class_weight: float = 0.3
+    flow_weight: float = 0.5
     seed: int = 0
     start: str = ''
+    frozen_pictures: bool = False
 
 
 @dataclass(frozen=True)
 class Batch:
     """Stacked samples.
 
-    images (B, F, N, H, W, 3) uint8, the present frame first; tables of B * F frames, those of a sample together. voxels (V,): flat
-    indices into (K, Z) of the visible voxels that are looked at, where columns (K,) are flat indices into (B, X, Y); labels (V,)
-    their classes, weights (V,) how many visible voxels each stands for.
+    voxels (V,): flat indices into (K, Z) of the visible voxels that are looked at, where columns (K,) are flat indices into
+    (B, X, Y); labels (V,) their classes, flow (V, 2) their velocities in m/s, weights (V,) how many visible voxels each stands for.
     depth, pixel_class: histograms per feature cell.
     """
 
-    images: Tensor
-    tables: LiftTensors
+    inputs: NetworkInputs
     columns: Tensor
     voxels: Tensor
     labels: Tensor
+    flow: Tensor
     weights: Tensor
     depth: Tensor
     pixel_class: Tensor
@@ -75,14 +81,26 @@ FREE_SHARE = 0.25
 """Share of the visible free voxels that a step looks at; most are far from any surface. The others count for them."""
 
 
-def collate(row: NetworkEntry, samples: Sequence[TrainingSample], random: np.random.Generator) -> Batch:
-    """Samples to a batch: every visible occupied voxel, and a random FREE_SHARE of the visible free ones."""
+MASKED_SHARE = 0.2
+"""Probability that the cameras of a training sample are masked, and as much that its LiDAR is, in networks that have both."""
+
+
+def collate(row: NetworkEntry, samples: Sequence[TrainingSample], random: np.random.Generator,
+            masked_share: float = 0.0) -> Batch:
+    """Samples to a batch: every visible occupied voxel, and a random FREE_SHARE of the visible free ones.
+
+    masked_share: see MASKED_SHARE.
+    """
     lift = row.frustum
-    caps = lift.default_caps(len(samples[0].images))
-    images = np.stack([frames_of(row, s) for s in samples])
-    tables = [build_lift_tables(lift, s.intrinsics, poses, caps) for s in samples for poses in poses_of(row, s)]
+    kinds = random.choice((CAMERAS, LIDAR, NOTHING), len(samples), p=(masked_share, masked_share, 1 - 2 * masked_share)).tolist()
+    if set(kinds) == {LIDAR}:  # a batch without any voxel has no statistics
+        kinds[0] = NOTHING
+    inputs = network_inputs(row, samples, kinds if row.lidar is not None else ())
     heights = row.grid.shape[2]
     truth = np.stack([s.labels for s in samples]).ravel()
+    moving = np.zeros((len(truth), 2), np.float16)
+    for number, sample in enumerate(samples):
+        moving[number * sample.labels.size + sample.moving] = sample.flow
     visible = np.flatnonzero(np.stack([s.visible for s in samples]))
     free = truth[visible] == FREE
     visible = visible[~free | (random.random(len(visible), np.float32) < FREE_SHARE)]
@@ -91,23 +109,9 @@ def collate(row: NetworkEntry, samples: Sequence[TrainingSample], random: np.ran
     weights = np.where(labels == FREE, 1 / FREE_SHARE, 1).astype(np.float32)
     depth = np.stack([depth_histogram(s.depth_m, lift.depth_start, lift.depth_step, lift.bins) for s in samples])
     classes = np.stack([class_histogram(s.pixel_class) for s in samples])
-    return Batch(torch.from_numpy(images), LiftTensors.stack(tables), torch.from_numpy(columns),
-                 torch.from_numpy(place * heights + visible % heights), torch.from_numpy(labels), torch.from_numpy(weights),
-                 torch.from_numpy(depth), torch.from_numpy(classes))
-
-
-def frames_of(row: NetworkEntry, sample: TrainingSample) -> np.ndarray:
-    """Images (F, N, H, W, 3) of as many frames as the network looks at. Raises ValueError when the sample has fewer."""
-    past = row.frames - 1
-    if len(sample.past_images) < past:
-        raise ValueError(f'a sample has {len(sample.past_images)} past frames, {row.name} takes {past}: render samples for it in a '
-                         '--data folder of their own')
-    return np.concatenate([sample.images[None], sample.past_images[:past]])
-
-
-def poses_of(row: NetworkEntry, sample: TrainingSample) -> np.ndarray:
-    """reference_from_camera (F, N, 4, 4) of the same frames, all into the present ego frame."""
-    return np.concatenate([sample.reference_ego_from_camera[None], sample.past_reference_ego_from_camera[:row.frames - 1]])
+    return Batch(inputs, torch.from_numpy(columns), torch.from_numpy(place * heights + visible % heights), torch.from_numpy(labels),
+                 torch.from_numpy(moving[visible].astype(np.float32)), torch.from_numpy(weights), torch.from_numpy(depth),
+                 torch.from_numpy(classes))
 
 
 def class_weights(voxel_counts: np.ndarray) -> Tensor:
@@ -115,6 +119,15 @@ def class_weights(voxel_counts: np.ndarray) -> Tensor:
     share = np.maximum(voxel_counts, 1) / max(voxel_counts.sum(), 1)
     weight = 1 / np.sqrt(share)
     return torch.from_numpy(np.minimum(weight / (weight * share).sum(), 12.0).astype(np.float32))
+
+
+def image_channels(network: str) -> int:
+    """Channels of a network's image features."""
+    config = config_of(network)
+    if isinstance(config, FlashOccConfig):
+        return config.neck_channels
+    assert isinstance(config, EffOccConfig) and config.camera is not None
+    return config.camera.neck_channels
 
 
 class Trainer:
@@ -126,18 +139,32 @@ class Trainer:
     def __init__(self, plan: TrainingPlan, voxel_counts: np.ndarray, bf16: bool) -> None:
         torch.manual_seed(plan.seed)
         self.plan, self.row, self.bf16 = plan, entry(plan.network), bf16
-        network = build_camera_network(plan.network)
-        if plan.start:
+        network = build_trainable(plan.network)
+        if plan.start and isinstance(network, EffOcc):
+            start_pictures_from(network, read_state(plan.start))
+        elif plan.start and isinstance(network, FlashOcc):
             start_from(network, read_state(plan.start))
-        self.network = network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        self.pixel_classifier = nn.Conv2d(network.config.neck_channels, FREE + 1, 1)
+        for module in network.modules():  # sparse kernels have five axes and stay as they are
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network
+        self.set_train()
+        self.pixel_classifier = nn.Conv2d(image_channels(plan.network), FREE + 1, 1)
         self.weights = class_weights(voxel_counts)
-        named = [*self.network.named_parameters(), *self.pixel_classifier.named_parameters()]
+        named = [pair for pair in (*self.network.named_parameters(), *self.pixel_classifier.named_parameters())
+                 if pair[1].requires_grad]
         self.optimizer = torch.optim.AdamW(
             [{'params': [p for _, p in named if p.dim() > 1], 'weight_decay': plan.weight_decay},
              {'params': [p for _, p in named if p.dim() <= 1], 'weight_decay': 0.0}], lr=plan.learning_rate)
         self.average = MovingAverage(self.network, plan.ema_decay)
         self.step = 0
+
+    def set_train(self) -> None:
+        """Put the network into train mode; what is frozen stays in eval mode and gets no gradient."""
+        self.network.train()
+        if self.plan.frozen_pictures:
+            for name in PICTURES:
+                getattr(self.network, name).eval().requires_grad_(False)
 
     def learning_rate(self) -> float:
         """Learning rate of the present step."""
@@ -150,16 +177,22 @@ class Trainer:
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Every loss of a batch, unweighted."""
         with torch.autocast('cpu', torch.bfloat16, enabled=self.bf16):
-            bev, depth_logits, features = self.network.encoded_sequence(batch.images, batch.tables)
-            columns = self.network.occ_head.column_logits(bev, batch.columns)
+            bev, depth_logits, features = encode(self.network, batch.inputs)
+            head = self.network.occ_head
+            columns = head.column_logits(bev, batch.columns)
+            flow = head.column_flow(bev, batch.columns) if isinstance(head, FlowOccupancyHead2d) else None
             pixel_logits = self.pixel_classifier(features.flatten(0, 1))
         logits = columns.flatten(0, 1).index_select(0, batch.voxels)
-        return {
+        losses = {
             'occupancy': masked_cross_entropy(logits, batch.labels, self.weights, batch.weights),
             'jaccard': soft_jaccard(logits, batch.labels, batch.weights),
             'depth': histogram_cross_entropy(depth_logits.flatten(0, 1), batch.depth.flatten(0, 1)),
             'pixel_class': histogram_cross_entropy(pixel_logits, batch.pixel_class.flatten(0, 1)),
         }
+        if flow is not None:
+            things = torch.isin(batch.labels, torch.tensor(THINGS))
+            losses['flow'] = flow_error(flow.flatten(0, 1)[batch.voxels[things]], batch.flow[things])
+        return losses
 
     def train_step(self, batch: Batch) -> dict[str, float]:
         """One step of the optimiser and the average; returns the losses. Raises FloatingPointError when they are not finite."""
@@ -167,8 +200,9 @@ class Trainer:
             group['lr'] = self.learning_rate()
         losses = self.losses(batch)
         plan = self.plan
-        total = (losses['occupancy'] + plan.jaccard_weight * losses['jaccard'] + plan.depth_weight * losses['depth']
-                 + plan.class_weight * losses['pixel_class'])
+        weights = {'jaccard': plan.jaccard_weight, 'depth': plan.depth_weight, 'pixel_class': plan.class_weight,
+                   'flow': plan.flow_weight}
+        total = torch.stack([weights.get(name, 1.0) * value for name, value in losses.items()]).sum()
         values = {name: float(value.detach()) for name, value in losses.items()}
         if not math.isfinite(float(total.detach())):
             raise FloatingPointError(f'loss is not finite at step {self.step}: {values}; lower --learning-rate')
@@ -218,7 +252,8 @@ def train(plan: TrainingPlan, files: Sequence[Path], voxel_counts: np.ndarray, f
     if trainer.step >= plan.steps:
         yield trainer, {}
         return
-    source = batches(files, plan.batch_size, plan.seed, trainer.step, plan.steps, partial(collate, trainer.row))
+    source = batches(files, plan.batch_size, plan.seed, trainer.step, plan.steps, partial(
+        collate, trainer.row, masked_share=MASKED_SHARE if trainer.row.maskable else 0.0))
     recent: list[dict[str, float]] = []
     began = time.monotonic()
     with tqdm(total=plan.steps, initial=trainer.step, unit='step', desc=f'training {plan.network}') as progress, \

@@ -1,4 +1,4 @@
-"""Losses of camera occupancy networks."""
+"""Losses of occupancy networks."""
 
 from __future__ import annotations
 
@@ -40,3 +40,14 @@ def histogram_cross_entropy(logits: torch.Tensor, target: torch.Tensor) -> torch
     """
     per_position = -(target * logits.float().log_softmax(dim=1)).sum(dim=1)
     return per_position.sum() / target.sum().clamp(min=1.0)
+
+
+def flow_error(flow: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Mean length of the velocity errors, m/s, smooth below 0.5 m/s: those of what moves count as much as those of what stands.
+
+    flow, truth (M, 2): of voxels of things.
+    """
+    error = torch.nn.functional.smooth_l1_loss(flow.float(), truth, beta=0.5, reduction='none').sum(dim=1)
+    moves = truth.abs().amax(dim=1) > 0
+    parts = [error[kind].mean() for kind in (moves, ~moves) if bool(kind.any())]
+    return torch.stack(parts).mean() if parts else error.sum()

@@ -44,13 +44,17 @@ def make_sample(frame: WorldFrame, row: NetworkEntry, past: Sequence[WorldFrame]
     images = np.array([[fit(c.image, c.intrinsics, row.preprocessing)[0] for c in each] for each in views[1:]], np.uint8)
     poses = np.array([[ego_from_fixed @ c.fixed_from_ego @ c.ego_from_camera for c in each] for each in views])
     present = np.stack([image for image, _ in fitted])
+    moving = np.flatnonzero(truth.flow.any(axis=-1))
     return TrainingSample(
         images=present, intrinsics=np.stack([intrinsics for _, intrinsics in fitted]), reference_ego_from_camera=poses[0],
         past_images=images.reshape(-1, *present.shape), past_reference_ego_from_camera=poses[1:],
         labels=truth.semantics, visible=truth.mask_camera.astype(bool), lidar_hits=hits,
         depth_m=np.stack([cell_pixels(np.where(np.isfinite(c.depth), c.depth, 0), *at)
                           for c, at in zip(cameras, lattice, strict=True)]).astype(np.float16),
-        pixel_class=np.stack([cell_pixels(c.label, *at) for c, at in zip(cameras, lattice, strict=True)]).astype(np.uint8))
+        pixel_class=np.stack([cell_pixels(c.label, *at) for c, at in zip(cameras, lattice, strict=True)]).astype(np.uint8),
+        points=np.concatenate([np.zeros((0, 6), np.float32), *frame.points]),
+        sweep=np.repeat(np.arange(len(frame.points), dtype=np.uint8), [len(each) for each in frame.points]),
+        moving=moving.astype(np.int32), flow=truth.flow.reshape(-1, 2)[moving])
 
 
 def _cell_lattice(lift: LiftSpec, source: np.ndarray, network: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +69,9 @@ def _cell_lattice(lift: LiftSpec, source: np.ndarray, network: np.ndarray) -> tu
 def _prepare_street(seed: int, frames: int, folder: Path, network: str, held_out: bool) -> None:
     row = entry(network)
     size = DEFAULT_IMAGE_SIZE if held_out else TRAINING_IMAGE_SIZE
-    rendered = training_frames(seed, frames, image_size=size, sweep=held_out, past_s=row.history.offsets_s)
+    ages_s = () if row.lidar is None else row.lidar.ages_s
+    rendered = training_frames(seed, frames, image_size=size, sweep=held_out or row.lidar is not None,
+                               past_s=row.history.offsets_s, sweep_ages_s=ages_s)
     for number, (frame, past) in enumerate(rendered):
         save_sample(folder / f'{seed}-{number:02d}.npz', make_sample(frame, row, past))
 
@@ -73,7 +79,7 @@ def _prepare_street(seed: int, frames: int, folder: Path, network: str, held_out
 def prepare(seeds: Sequence[int], frames: int, folder: Path, network: str, jobs: int, held_out: bool = False) -> list[Path]:
     """Sample files of `frames` frames of each street, in the order of seeds; renders those that are missing.
 
-    held_out: with the demo's picture size and with LiDAR sweeps, as evaluation needs them.
+    held_out: with the demo's picture size and with a LiDAR sweep, as evaluation needs it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = {seed: [folder / f'{seed}-{number:02d}.npz' for number in range(frames)] for seed in seeds}

@@ -14,6 +14,9 @@ DEPTH_SAMPLES = 16
 """Pixels looked at per feature cell for the depth and class histograms (a 4 x 4 lattice)."""
 
 _BITS = ('visible', 'lidar_hits')
+_ADDED = {'points': np.zeros((0, 6), np.float32), 'sweep': np.zeros(0, np.uint8), 'moving': np.zeros(0, np.int32),
+          'flow': np.zeros((0, 2), np.float16)}
+"""What files written before networks with LiDAR lack."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,9 @@ class TrainingSample:
     along the optical axis, 0 = none, and pixel_class (N, h, w, 16) uint8, FREE = sky, of pixels under each feature cell.
     past_images (P, N, H, W, 3) uint8 of earlier frames, the newest first, with past_reference_ego_from_camera (P, N, 4, 4) into
     the ego frame at the present reference; the intrinsics are the same. P is 0 for networks of one frame.
+    points (M, 6) float32 as LidarSweep.points of all sweeps of a network with LiDAR, sweep (M,) uint8 the number of each
+    one's, 0 the present one; M is 0 for networks without. moving (K,) int32 flat indices of the voxels that move, flow (K, 2)
+    float16 their velocities in m/s along the ego axes; all others stand.
     """
 
     images: np.ndarray
@@ -38,6 +44,10 @@ class TrainingSample:
     pixel_class: np.ndarray
     past_images: np.ndarray
     past_reference_ego_from_camera: np.ndarray
+    points: np.ndarray
+    sweep: np.ndarray
+    moving: np.ndarray
+    flow: np.ndarray
 
 
 def save_sample(path: Path, sample: TrainingSample) -> None:
@@ -57,6 +67,8 @@ def load_sample(path: Path) -> TrainingSample:
         arrays[name] = np.unpackbits(arrays[name], count=int(np.prod(shape))).reshape(shape).astype(bool)
     arrays.setdefault('past_images', arrays['images'][None][:0])
     arrays.setdefault('past_reference_ego_from_camera', arrays['reference_ego_from_camera'][None][:0])
+    for name, empty in _ADDED.items():
+        arrays.setdefault(name, empty)
     return TrainingSample(**arrays)
 
 
@@ -83,6 +95,8 @@ def augment(sample: TrainingSample, random: np.random.Generator) -> TrainingSamp
     ego_from_camera = np.concatenate([sample.reference_ego_from_camera[None], sample.past_reference_ego_from_camera])
     depth, pixel_class = sample.depth_m, sample.pixel_class
     volumes = [sample.labels, sample.visible, sample.lidar_hits]
+    points, flow = sample.points.copy(), sample.flow.copy()
+    place = list(np.unravel_index(sample.moving, sample.labels.shape))
     if random.random() < 0.5:
         frames, depth, pixel_class = frames[:, :, :, ::-1], depth[:, :, ::-1], pixel_class[:, :, ::-1]
         intrinsics[:, 0, 2] = frames.shape[3] - 1 - intrinsics[:, 0, 2]
@@ -91,6 +105,9 @@ def augment(sample: TrainingSample, random: np.random.Generator) -> TrainingSamp
         if random.random() < 0.5:
             ego_from_camera[:, :, axis, :] *= -1
             volumes = [np.flip(volume, axis) for volume in volumes]
+            points[:, axis] *= -1
+            flow[:, axis] *= -1
+            place[axis] = sample.labels.shape[axis] - 1 - place[axis]
     cameras = frames.shape[1]
     gain = random.uniform(0.75, 1.3, (cameras, 1, 1, 1)) * random.uniform(0.93, 1.07, (cameras, 1, 1, 3))
     offset = random.uniform(-12, 12, (cameras, 1, 1, 1))
@@ -100,7 +117,8 @@ def augment(sample: TrainingSample, random: np.random.Generator) -> TrainingSamp
     frames = np.clip(noisy, 0, 255).astype(np.uint8)
     labels, visible, lidar_hits = map(np.ascontiguousarray, volumes)
     return TrainingSample(frames[0], intrinsics, ego_from_camera[0], labels, visible, lidar_hits, depth, pixel_class,
-                          frames[1:], ego_from_camera[1:])
+                          frames[1:], ego_from_camera[1:], points, sample.sweep,
+                          np.ravel_multi_index(tuple(place), labels.shape).astype(np.int32), flow)
 
 
 def depth_histogram(depth_m: np.ndarray, first_m: float, step_m: float, bins: int) -> np.ndarray:

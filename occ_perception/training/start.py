@@ -1,4 +1,4 @@
-"""Beginning a training run from the weights of a network with fewer frames."""
+"""Beginning a training run from the weights of a network with fewer frames, or without LiDAR."""
 
 from __future__ import annotations
 
@@ -8,7 +8,22 @@ import torch
 from torch import Tensor
 
 from occ_perception.checkpoints import describe_differences
+from occ_perception.networks.effocc.network import EffOcc
 from occ_perception.networks.flashocc.network import FlashOcc
+
+PICTURES = 'img_backbone', 'img_neck'
+"""What makes image features of pictures."""
+
+
+def start_pictures_from(network: EffOcc, state: Mapping[str, Tensor]) -> None:
+    """Fill backbone and neck of the pictures with those of a camera network. Raises ValueError when they differ."""
+    for name in PICTURES:
+        part = getattr(network, name)
+        given = {key.removeprefix(f'{name}.'): value for key, value in state.items() if key.startswith(f'{name}.')}
+        differences = describe_differences(given, part.state_dict())
+        if differences:
+            raise ValueError(f'these weights are no start for the pictures of this network, {name}:\n{differences}')
+        part.load_state_dict(given)
 
 
 def start_from(network: FlashOcc, state: Mapping[str, Tensor]) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from occ_perception.cli.demo import BASELINES, default_rate_hz, due_truth, summary
@@ -96,3 +97,50 @@ def test_whole_demo(tmp_path: Path) -> None:
         assert (tmp_path / 'out' / name).stat().st_size > 10_000, name
         assert str(tmp_path / 'out' / name.partition('/')[0]) in done.stdout
     assert (tmp_path / 'out' / 'occupancy.gif').stat().st_size < 8_000_000
+
+
+def test_sensors_are_compared_beside_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every mode gets the frames with what it may see, earlier sweeps included; the sheet shows all of them and the truth."""
+    from fake_predictor import FakePredictor
+    from small_bag import START_NS, write_bag
+
+    from occ_perception.cli.demo_modes import MODES, compare_modes
+    from occ_perception.datasets.bag_frames import BagFrames
+
+    made: list[FakePredictor] = []
+
+    def predictor(name: str) -> FakePredictor:
+        made.append(FakePredictor(name))
+        return made[0]
+
+    monkeypatch.setattr('occ_perception.runtime.predictor.Predictor', predictor)
+    bag = BagFrames(write_bag(tmp_path / 'bag', 1.2))
+    truth = {}
+    for tenths in range(0, 10, 2):
+        stamp = START_NS + tenths * 100 * MILLISECOND
+        truth[stamp] = tmp_path / f'{stamp}.npz'
+        labels = np.full((200, 200, 16), 17, np.uint8)
+        labels[:, :, :2] = 11
+        ones = np.ones(labels.shape, np.uint8)
+        np.savez(truth[stamp], semantics=labels, mask_lidar=ones, mask_camera=ones)
+    scores = compare_modes('effocc_sample', bag, truth, tmp_path / 'sensors.png')
+    assert list(scores) == list(MODES)
+    assert all(0.3 < score.geometric_iou < 1 for score in scores.values())
+    kinds = [(bool(frame.cameras), len(frame.sweeps)) for frame in made[0].frames]
+    assert kinds[-3:] == [(True, 0), (False, 3), (True, 3)] and kinds[:3] == [(True, 0), (False, 1), (True, 1)]
+    ages = [round((frame.stamp_ns - sweep.stamp_ns) / 1e9, 3) for frame in made[0].frames[-1:] for sweep in frame.sweeps]
+    assert ages == [0.0, 0.25, 0.5]
+    assert (tmp_path / 'sensors.png').stat().st_size > 10_000
+
+
+def test_without_a_backend_the_comparison_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    from occ_perception.cli.demo_modes import compare_modes
+    from occ_perception.engines.protocol import EngineUnavailable
+
+    def unavailable(name: str) -> None:
+        raise EngineUnavailable("backend 'torch' needs PyTorch")
+
+    monkeypatch.setattr('occ_perception.runtime.predictor.Predictor', unavailable)
+    assert compare_modes('effocc_sample', None, {}, tmp_path / 'sensors.png') == {}
+    assert "not compared: backend 'torch' needs PyTorch" in capsys.readouterr().out

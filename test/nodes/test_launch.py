@@ -41,8 +41,8 @@ def test_arguments_are_declared_and_described(file: str, network: str) -> None:
         assert f"'{name}':" in shown
     assert f"(default: '{network}')" in shown
     assert all(f"'{offered}'" in shown for offered in system.networks_of(file))
-    assert ('empty for those that ship (scocc_sample' in shown) == (file == 'scocc')
-    assert ('none ship with these networks' in shown) == (file != 'scocc')
+    assert (f'empty for those that ship ({file}_sample' in shown) == (file in ('scocc', 'effocc'))
+    assert ('none ship with these networks' in shown) == (file not in ('scocc', 'effocc'))
 
 
 def test_a_network_of_another_file_is_refused() -> None:

@@ -7,15 +7,15 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
+from training_samples import make_sample  # noqa: E402
+
 from occ_perception.catalogue import entry  # noqa: E402
 from occ_perception.geometry.column_lift import build_lift_tables  # noqa: E402
-from occ_perception.geometry.transforms import matrix  # noqa: E402
 from occ_perception.networks.build import build_network  # noqa: E402
 from occ_perception.training.loader import batches  # noqa: E402
 from occ_perception.training.loop import Trainer, TrainingPlan, class_weights, collate  # noqa: E402
 from occ_perception.training.losses import masked_cross_entropy, soft_jaccard  # noqa: E402
 from occ_perception.training.samples import (  # noqa: E402
-    TrainingSample,
     augment,
     class_histogram,
     depth_histogram,
@@ -23,29 +23,6 @@ from occ_perception.training.samples import (  # noqa: E402
     save_sample,
 )
 from occ_perception.training.start import start_from  # noqa: E402
-
-FORWARD = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
-
-
-def _turn(angle):
-    return np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
-
-
-def make_sample(seed: int) -> TrainingSample:
-    """Small but whole: random pictures, a level ring of cameras, ground with blocks."""
-    random = np.random.default_rng(seed)
-    labels = np.full((200, 200, 16), 17, np.uint8)
-    labels[:, :, 2] = 11
-    for _ in range(20):
-        x, y = random.integers(0, 190, 2)
-        labels[x:x + 8, y:y + 5, 3:7] = random.integers(0, 17)
-    intrinsics = np.array([[278.0, 0, 170], [0, 278.0, 40], [0, 0, 1]])
-    poses = [matrix(_turn(np.pi / 3 * i + 0.1) @ FORWARD, (1.0, 0.2, 1.5)) for i in range(6)]
-    depth = random.uniform(1, 44, (6, 16, 44, 16)).astype(np.float16)
-    images = random.integers(0, 255, (6, 128, 352, 3), dtype=np.uint8)
-    return TrainingSample(images, np.stack([intrinsics] * 6), np.stack(poses), labels,
-                          random.random(labels.shape) < 0.1, random.random(labels.shape) < 0.01, depth,
-                          random.integers(0, 18, depth.shape, dtype=np.uint8), images[None] // 2, np.stack(poses)[None])
 
 
 def test_samples_survive_the_disk(tmp_path):
@@ -106,9 +83,11 @@ def test_a_network_of_two_frames_begins_as_the_one_it_came_from():
     random = np.random.default_rng(0)
     single, double = (collate(entry(name), [make_sample(8)], random) for name in ('scocc_sample', 'scocc_sample_2f'))
     with torch.no_grad():
-        torch.testing.assert_close(two(double.images, double.tables).logits, one(single.images, single.tables).logits)
+        torch.testing.assert_close(two(double.inputs.images, double.inputs.tables).logits,
+                                   one(single.inputs.images, single.inputs.tables).logits)
         two.img_bev_encoder_backbone.layers[0][0].conv1.weight[:, 32:] = 5.0
-        assert not torch.equal(two(double.images, double.tables).logits, one(single.images, single.tables).logits)
+        assert not torch.equal(two(double.inputs.images, double.inputs.tables).logits,
+                               one(single.inputs.images, single.inputs.tables).logits)
 
 
 def test_histograms_hold_each_cells_pixels():
@@ -196,8 +175,8 @@ def test_training_learns_resumes_and_lifts_what_evaluation_lifts(tmp_path):
 
     with torch.no_grad():
         network = trainer.network.eval()
-        logits = network(batch.images, batch.tables).logits.reshape(-1, 16, 18)
-        bev = network.encoded_sequence(batch.images, batch.tables)[0]
+        logits = network(batch.inputs.images, batch.inputs.tables).logits.reshape(-1, 16, 18)
+        bev = network.encoded_sequence(batch.inputs.images, batch.inputs.tables)[0]
         torch.testing.assert_close(network.occ_head.column_logits(bev, batch.columns), logits[batch.columns])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from occ_perception.catalogue import NUSCENES_CAMERAS
 from occ_perception.datasets.sample_world.camera import CameraView, render_camera
 from occ_perception.datasets.sample_world.layout import make_street
-from occ_perception.datasets.sample_world.lidar import LidarSweep, render_sweep
+from occ_perception.datasets.sample_world.lidar import LidarSweep, points_at, render_sweep
 from occ_perception.datasets.sample_world.rig import CAMERAS
 from occ_perception.datasets.sample_world.scene import StreetScene
 from occ_perception.datasets.sample_world.street import Street
@@ -24,7 +24,8 @@ DEFAULT_IMAGE_SIZE = (800, 450)
 class WorldFrame:
     """One moment. time_s: the reference, the end of the LiDAR sweep; each camera has its own exposure time in its view.
 
-    cameras: name -> view. sweep, truth: None when not asked for. fixed_from_ego: (4, 4) at time_s.
+    cameras: name -> view. sweep, truth: None when not asked for. fixed_from_ego: (4, 4) at time_s. points: (M, 6) float32 of the
+    sweep and of each earlier one that was asked for, in that order, as runtime.frames.LidarSweep has them.
     """
 
     time_s: float
@@ -32,6 +33,7 @@ class WorldFrame:
     cameras: dict[str, CameraView]
     sweep: LidarSweep | None
     truth: WorldTruth | None
+    points: tuple[np.ndarray, ...] = ()
 
 
 def scene_of(street: Street) -> StreetScene:
@@ -46,16 +48,19 @@ _LAST: dict[str, StreetScene] = {}
 
 
 def render_frame(street: Street, time_s: float, image_size: tuple[int, int] = DEFAULT_IMAGE_SIZE,
-                 cameras: Sequence[str] = NUSCENES_CAMERAS, sweep: bool = True, truth: bool = True) -> WorldFrame:
+                 cameras: Sequence[str] = NUSCENES_CAMERAS, sweep: bool = True, truth: bool = True,
+                 sweep_ages_s: Sequence[float] = ()) -> WorldFrame:
     """The frame whose LiDAR sweep ends at time_s (seconds since the drive's start, 0 .. street.duration_s).
 
     image_size: (width, height), 16:9. Cameras expose at time_s plus their offsets. Truth masks come from what is rendered.
+    sweep_ages_s: of earlier sweeps whose points go along.
     """
     scene = scene_of(street)
     views = {name: render_camera(scene, name, time_s + CAMERAS[name].exposure_offset_s, image_size) for name in cameras}
     turn = render_sweep(scene, time_s) if sweep else None
     known = occupancy_truth(scene, time_s, list(views.values()), turn) if truth else None
-    return WorldFrame(time_s, street.ego_pose(time_s), views, turn, known)
+    turns = [] if turn is None else [turn, *(render_sweep(scene, time_s - age) for age in sweep_ages_s)]
+    return WorldFrame(time_s, street.ego_pose(time_s), views, turn, known, tuple(points_at(street, each, time_s) for each in turns))
 
 
 def sensor_frame(frame: WorldFrame) -> SensorFrame:
@@ -66,14 +71,16 @@ def sensor_frame(frame: WorldFrame) -> SensorFrame:
 
 
 def training_frames(seed: int, n_frames: int, spacing_s: float = 1.5, image_size: tuple[int, int] = DEFAULT_IMAGE_SIZE,
-                    sweep: bool = False, past_s: Sequence[float] = ()) -> Iterator[tuple[WorldFrame, list[WorldFrame]]]:
+                    sweep: bool = False, past_s: Sequence[float] = (),
+                    sweep_ages_s: Sequence[float] = ()) -> Iterator[tuple[WorldFrame, list[WorldFrame]]]:
     """Frames with truth for training, spacing_s apart, from one street; mask_lidar is empty without sweeps.
 
-    Each comes with the pictures (no sweep, no truth) of past_s seconds before it, in that order.
+    Each comes with the pictures (no sweep, no truth) of past_s seconds before it, in that order. sweep_ages_s: see render_frame,
+    less than half of spacing_s.
     """
     lead_s = max(past_s, default=0.0)
     street = make_street(seed, lead_s + max(n_frames, 1) * spacing_s)
     for i in range(n_frames):
         time_s = lead_s + (i + 0.5) * spacing_s
         past = [render_frame(street, time_s - age, image_size, sweep=False, truth=False) for age in past_s]
-        yield render_frame(street, time_s, image_size, sweep=sweep), past
+        yield render_frame(street, time_s, image_size, sweep=sweep, sweep_ages_s=sweep_ages_s), past

@@ -14,7 +14,9 @@ from occ_perception.datasets.sample_world.rig import (
     ego_from_lidar,
 )
 from occ_perception.datasets.sample_world.scene import StreetScene
+from occ_perception.datasets.sample_world.street import Street
 from occ_perception.geometry.transforms import inverse
+from occ_perception.runtime.intake.sweeps import to_ego
 
 _SECTORS = 5
 _REFLECTANCE = np.array([30, 45, 25, 40, 35, 40, 25, 20, 70, 35, 38, 12, 22, 24, 16, 30, 20], np.float32)
@@ -86,6 +88,13 @@ def render_sweep(scene: StreetScene, time_s: float) -> LidarSweep:
     return LidarSweep(time_s, (local[hits] * noisy[hits, None]).astype(np.float32), intensity[hits].astype(np.float32),
                       ring[hits].astype(np.uint16), lag[hits].astype(np.float32), label[hits], instance[hits],
                       (start @ rotation + translation).astype(np.float32), (end @ rotation + translation).astype(np.float32))
+
+
+def points_at(street: Street, sweep: LidarSweep, time_s: float) -> np.ndarray:
+    """The sweep's points in the ego frame at time_s, as runtime.frames.LidarSweep has them: (M, 6) float32."""
+    points = np.column_stack([sweep.points, sweep.intensity, sweep.ring, sweep.time]).astype(np.float32)
+    first, last = (street.ego_pose(sweep.time_s + float(moment)) for moment in (sweep.time.min(), sweep.time.max()))
+    return to_ego(points, ego_from_lidar(), first, last, street.ego_pose(time_s), time_s - sweep.time_s)
 
 
 def _cast(scene: StreetScene, origins: np.ndarray, directions: np.ndarray, time_s: float, azimuth: float,

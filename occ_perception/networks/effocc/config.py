@@ -84,6 +84,12 @@ _OPENOCC_LABELS = (4, 10, 9, 3, 5, 2, 6, 7, 8, 1, 11, 12, 13, 14, 15, 16, FREE, 
 """Occ3D's label of OpenOcc's car, truck, trailer, bus, construction_vehicle, bicycle, motorcycle, pedestrian, traffic_cone,
 barrier, driveable_surface, other_flat, sidewalk, terrain, manmade, vegetation, free, and of one class that never occurs."""
 
+_SAMPLE = EffOccConfig(
+    LidarBranch(VoxelSpec((-40.0, -40.0, -1.0), (40.0, 40.0, 5.4), (0.2, 0.2, 0.4), 10), 28_000, 5, (16, 32), (1, 1),
+                (Halving(), STEPS[-1]), 24, (28_000, 20_000, 16_000), 1, (40.0, 40.0, 3.0, 50.0, 0.3)),
+    CameraBranch(BackboneConfig('basic', 32, (32, 64, 128, 256), (2, 2, 2, 2), (1, 2, 3)), 'fpn', 96, 32),
+    fused_channels=48, bev_widths=(40, 64, 128), bev_layers=(1, 2, 2), bev_channels=(24, 24, 24), head_channels=48, flow=True)
+
 CONFIGS: dict[str, EffOccConfig | FlashOccConfig] = {
     'effocc-fusion-r18': _FUSION,
     'effocc-fusion-r50': replace(_FUSION, camera=_R50),
@@ -94,5 +100,6 @@ CONFIGS: dict[str, EffOccConfig | FlashOccConfig] = {
     'effocc-fusion-waymo': _WAYMO,
     'effocc-lidar-waymo': replace(_WAYMO, camera=None),
     # trained by distillation: neck and head as wide as its teacher's, so that they begin as the teacher's
+    'effocc_sample': _SAMPLE,
     'effocc-student-r50': FlashOccConfig(bev_channels=512),
 }

@@ -23,5 +23,10 @@ class FlowOccupancyHead2d(OccupancyHead2d):
         features = self._features(x)
         return self._decided(features), self._flow(features)
 
+    def column_flow(self, x: Tensor, columns: Tensor) -> Tensor:
+        """Velocities (K, Z, 2) of some columns only, by flat index (K,) into (M, X, Y); see column_logits."""
+        features = self._features(x).permute(0, 3, 2, 1).flatten(0, 2)
+        return self.flow_predicter(features.index_select(0, columns)).unflatten(-1, (self.heights, 2))
+
     def _flow(self, features: Tensor) -> Tensor:
         return self.flow_predicter(features.permute(0, 3, 2, 1)).unflatten(-1, (self.heights, 2))

@@ -98,8 +98,9 @@ class EffOcc(nn.Module):
         return self.img_view_transformer(prepared, hinted, tables)
 
     def lidar_map(self, voxels: Tensor, tables: SparseTensors) -> Tensor:
-        """Voxel means (V, columns) float32 in the order of the tables -> (1, C, Y, X)."""
-        return self.pts_middle_encoder(voxels, tables)
+        """Voxel means (V, columns) float32 in the order of the tables -> (B, C, Y, X), see SparseEncoder."""
+        scales = self.config.lidar.scales
+        return self.pts_middle_encoder(voxels / voxels.new_tensor(scales) if scales else voxels, tables)
 
     def encode(self, maps: Sequence[Tensor], lidar: Tensor) -> Tensor:
         """The map of frame_map, none without cameras, and that of lidar_map -> the encoded map (B, C, Y, X)."""

@@ -43,7 +43,7 @@ class SparseConv3d(nn.Module):
         rows = max(budget // matrix.shape[1], 1)
         if self.training and torch.is_grad_enabled():
             # what was gathered is 27 times the features: gathered once more for the gradient instead of kept
-            parts = [checkpoint(_seen, ended, part, matrix, self.bias, use_reentrant=False) for part in table.split(rows)]
+            parts = [checkpoint(_learnt, ended, part, matrix, self.bias, use_reentrant=False) for part in table.split(rows)]
         else:
             parts = [_seen(ended, part, matrix, self.bias) for part in table.split(rows)]
         return torch.cat(parts)
@@ -52,6 +52,11 @@ class SparseConv3d(nn.Module):
 def _seen(features: Tensor, table: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
     """Products of what each output voxel sees, (R, K), with the kernel (out, K * in): (R, out)."""
     return F.linear(F.embedding(table, features).flatten(1), matrix, bias)
+
+
+def _learnt(features: Tensor, table: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
+    """The same by index_select, whose gradient takes a CPU a fifth of the time of an embedding's."""
+    return F.linear(features.index_select(0, table.flatten()).view(len(table), matrix.shape[1]), matrix, bias)
 
 
 def dense(features: Tensor, cells: Tensor, shape: Triple) -> Tensor:
