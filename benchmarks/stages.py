@@ -130,7 +130,7 @@ def network_parts(row: NetworkEntry, runs: int) -> dict[str, float]:
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('name', nargs='*', default=SHIPPED, metavar='NAME', help='camera networks with shipped weights; default: all')
+    parser.add_argument('name', nargs='*', default=SHIPPED, metavar='NAME', help='camera networks that ship; default: all')
     parser.add_argument('--runs', type=int, default=20, help='timed frames')
     parser.add_argument('--json', action='store_true', help='print one JSON object per network')
     parser.add_argument('--save', action='store_true', help='keep the figures in benchmarks/results/')
