@@ -14,7 +14,7 @@ from occ_perception.engines.example_inputs import example_rig
 from occ_perception.engines.protocol import Engine, PlacedFrame
 from occ_perception.engines.select import shipped_file
 from occ_perception.geometry.transforms import matrix
-from occ_perception.networks.build import build_network
+from occ_perception.networks.build import build_camera_network
 from occ_perception.networks.configs import config_of
 from occ_perception.networks.flashocc.network import FlashOcc
 from occ_perception.runtime.memory import CameraSet, Remembered, TemporalMemory
@@ -24,7 +24,7 @@ from occ_perception.runtime.sequence import place_frames
 def network_of(row: NetworkEntry) -> FlashOcc:
     """The network with its shipped weights, or seeded random ones."""
     torch.manual_seed(0)
-    network = build_network(row.name)
+    network = build_camera_network(row.name)
     if row.weights:
         load_weights(network, shipped_file(row.weights + '.safetensors'))
     return network.eval()

@@ -10,11 +10,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from occ_perception.geometry.column_lift import LiftSpec
-from occ_perception.geometry.voxel_grid import OCC3D_GRID, OPENOCCUPANCY_GRID, VoxelGridSpec
+from occ_perception.geometry.voxel_grid import OCC3D_GRID, OPENOCCUPANCY_GRID, PANOOCC_GRID, VoxelGridSpec
 from occ_perception.labels import OCC3D_NUSCENES, WAYMO, LabelSet
 
 NUSCENES_CAMERAS = ('CAM_FRONT_LEFT', 'CAM_FRONT', 'CAM_FRONT_RIGHT', 'CAM_BACK_LEFT', 'CAM_BACK', 'CAM_BACK_RIGHT')
 """Camera order of the BEVDet line: the order of the network's image axis."""
+PANOOCC_CAMERAS = ('CAM_FRONT', 'CAM_FRONT_RIGHT', 'CAM_FRONT_LEFT', 'CAM_BACK', 'CAM_BACK_LEFT', 'CAM_BACK_RIGHT')
+"""Camera order of BEVFormer and PanoOcc, which have learnt something of each."""
+NUSCENES_LIDAR_XYZ_YAW = (0.943, 0.0, 1.840, -90.0)
+"""Where the LiDAR stands on nuScenes' cars, ego frame [m, degrees]: taken for grids in its frame while no sweep tells another."""
 WAYMO_CAMERAS = ('FRONT', 'FRONT_LEFT', 'FRONT_RIGHT', 'SIDE_LEFT', 'SIDE_RIGHT')
 """Cameras of Waymo, by the numbers of their views."""
 
@@ -169,6 +173,11 @@ class NetworkEntry:
         return 1 + len(self.history.offsets_s)
 
     @property
+    def sees_by_lidar(self) -> bool:
+        """Whether LiDAR points are an input, not only places to be labelled."""
+        return self.lidar is not None and bool(self.lidar.columns)
+
+    @property
     def grid_frame(self) -> str:
         """Frame of the grid, EGO or LIDAR."""
         return EGO if self.lidar is None else self.lidar.frame
@@ -198,6 +207,22 @@ _TEN_SWEEPS = replace(_NINE_SWEEPS, ages_s=(*_NINE_SWEEPS.ages_s, 0.5), frame=LI
 _WAYMO_SWEEP = LidarSpec(('tanh_intensity', 'tanh_elongation'), hint_stride=1)
 _KEY_SWEEPS = LidarSpec(('intensity', 'ring'), tuple(KEY_FRAME_INTERVAL_S * (k + 1) for k in range(7)), 0.15, EACH, thinned=True,
                         hint_stride=16)
+_CAFFE = ImagePreprocessing(864, 1600, mean=(103.53, 116.28, 123.675), std=(1.0, 1.0, 1.0), pad_to=32)
+_LOW = replace(_CAFFE, input_height=640)
+_RGB = ImagePreprocessing(640, 1600, channels='rgb', pad_to=32)
+_EVERY_FOURTH = HistorySpec(tuple(4 * KEY_FRAME_INTERVAL_S * (k + 1) for k in range(3)))
+_LABELLED_SWEEP = LidarSpec((), frame=LIDAR)
+"""The present sweep is no input: its points are labelled, and the grid lies in its frame."""
+
+
+def _panoocc(name: str, summary: str, parameters: int, preprocessing: ImagePreprocessing, published: float,
+             past: HistorySpec = _EVERY_FOURTH) -> NetworkEntry:
+    """Figures: README.md of github.com/Robertwyq/PanoOcc at f723299; its test-split rows have no released configuration."""
+    row = NetworkEntry(f'panoocc-{name}', 'panoocc', f'PanoOcc: {summary}', preprocessing, parameters, None, PANOOCC_CAMERAS,
+                       history=past, published=published)
+    if 'panoptic' not in name:
+        return row
+    return replace(row, lidar=_LABELLED_SWEEP, grid=PANOOCC_GRID, instances=True, published_as='lidarseg mIoU')
 
 
 def _volume(lift: LiftSpec) -> LiftSpec:
@@ -269,6 +294,14 @@ NETWORKS: dict[str, NetworkEntry] = {row.name: row for row in (
                    published_as=metric)
       for name, how, score, metric in (('-mask', 'trained under the camera mask', 56.62, 'mIoU'),
                                        ('', 'trained everywhere', 35.94, 'mIoU, no mask'))),
+    _panoocc('small', 'voxel queries, ResNet-101, four frames in 6 s', 67_812_520, replace(_CAFFE, halved=True), 36.63),
+    _panoocc('base', 'the same, larger', 97_508_776, _CAFFE, 41.60),
+    _panoocc('base-pretrain', 'the same, trained from a segmentation network', 97_508_776, _CAFFE, 42.13),
+    _panoocc('panoptic-small-1f', 'LiDAR points and boxes, ResNet-50', 47_606_218, replace(_RGB, halved=True), 66.7, HistorySpec()),
+    _panoocc('panoptic-small-4f', 'LiDAR points and boxes, ResNet-50, recurrent', 47_901_706, replace(_RGB, halved=True), 68.2,
+             key_frames(1)),
+    _panoocc('panoptic-base-4f', 'LiDAR points and boxes, ResNet-101, recurrent', 68_698_568, _LOW, 71.2, key_frames(1)),
+    _panoocc('panoptic-large-4f', 'LiDAR points and boxes, InternImage-XL, recurrent', 303_444_630, _RGB, 74.0, key_frames(1)),
     NetworkEntry('scocc_sample', 'scocc', 'SCOcc made small, trained on the sample world: live on two CPU cores', _SAMPLE,
                  6_581_092, _SAMPLE_LIFT, rate_hz=5.0, weights='scocc_sample'),
     NetworkEntry('scocc_sample_2f', 'scocc', 'The same with two frames', _SAMPLE, 6_608_740, _SAMPLE_LIFT,

@@ -73,8 +73,8 @@ class Manifest:
         try:
             stored = json.loads(text)
             row = entry(stored['network'])
-            lift = {name: stored['lift'][name] for name in _DEPTH
-                    if row.lift is not None and stored['lift'][name] != getattr(row.lift, name)}
+            lift = {} if row.lift is None else {name: stored['lift'][name] for name in _DEPTH
+                                                if stored['lift'][name] != getattr(row.lift, name)}
             changes = {name: tuple(value) if isinstance(value, list) else value for name, value in stored['changes'].items()}
             manifest = cls(row.name, Source(**stored['source']), stored['parameters'], stored['tool'], changes, lift)
             fixed = json.loads(json.dumps(_fixed(row)))

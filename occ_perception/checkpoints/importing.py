@@ -20,6 +20,7 @@ from occ_perception.checkpoints.variants import Shapes, Variant, closest, varian
 from occ_perception.checkpoints.weights import CONSTANTS, load_stored, save_weights
 from occ_perception.manifest import FIELD, Manifest, Source
 from occ_perception.networks.build import build_network
+from occ_perception.networks.panoocc.config import PUBLISHED_FILES
 
 _CHUNK = 1 << 24
 README_PARAMETERS = {
@@ -100,8 +101,10 @@ def _chosen(path: Path, stored: Mapping[str, Stored], shapes: Shapes, network: s
                              + f'. The shapes are those of {_listing(candidates)}')
         return variant
     if len(candidates) > 1:
-        names = [ALIASES.get(name, name) for name in (Path(weights.trained_as).stem, path.stem)]
-        hinted = [variant for variant in candidates if variant.name in names]
+        told = {Path(weights.trained_as).stem, path.stem}
+        told |= {ALIASES.get(name, name) for name in told}
+        hinted = [variant for variant in candidates
+                  if told & {variant.name, PUBLISHED_FILES.get(variant.name, '').split('_', 1)[-1]}]
         # the same network under two names: -pano for the one with instance centres
         same = [variant for variant in candidates
                 if variant.name.endswith('-pano') == variant.changes.get('centers', variant.row.instances)]
@@ -126,6 +129,8 @@ def _lift_changes(variant: Variant, depth: Sequence[float] | None, spacing: str 
     """Fields of the network's LiftSpec that these weights have otherwise."""
     lift = variant.row.lift
     if lift is None:
+        if depth is not None or spacing is not None:
+            raise ValueError(f'{variant.name} has no depth bins: leave --depth and --spacing out')
         return {}
     bins = variant.depth if depth is None else tuple(depth)
     if bins is None and variant.bins != lift.bins:

@@ -25,6 +25,9 @@ _RESPELLED = {
 }
 """Spellings of BEVDet's own branches (the head on the detector itself; the depth layer of its first versions)."""
 
+_OLD_OFFSET, _OFFSET = '.conv2_offset.', '.conv2.conv_offset.'
+"""The layer beside a deformable convolution, as the first versions of mmdetection spelled it, and as it is spelled now."""
+
 Stored = StoredTensor | NumpyArray
 Value = TypeVar('Value')
 
@@ -125,7 +128,7 @@ def _from_buffers(buffers: Mapping[str, Stored], main: Mapping[str, Stored]) -> 
 
 def respelled(state: Mapping[str, Value]) -> dict[str, Value]:
     """Keys as the published configurations of today spell them."""
-    result = dict(state)
+    result = {key.replace(_OLD_OFFSET, _OFFSET): value for key, value in state.items()}
     if any(key.startswith('lidar_encoder.') for key in state):
         return result  # FusionOcc's head is on the detector itself still
     for key in state:

@@ -9,9 +9,11 @@ from typing import Any
 
 from occ_perception.catalogue import NETWORKS, NetworkEntry, entry
 from occ_perception.checkpoints.lidar_variants import NO_CAMERAS, Shapes, lidar_obstacles, lidar_words
+from occ_perception.checkpoints.panoocc_variants import panoocc_obstacles
 from occ_perception.networks.configs import config_of
 from occ_perception.networks.flashocc.config import BackboneConfig, FlashOccConfig, SwinConfig
 from occ_perception.networks.fusionocc.config import FusionOccConfig
+from occ_perception.networks.panoocc.config import PanoOccConfig
 
 KNOWN_BINS = {44: (1.0, 45.0, 1.0), 88: (1.0, 45.0, 0.5), 59: (1.0, 60.0, 1.0), 118: (1.0, 60.0, 0.5)}
 """Depth bins -> (first, end, step) [m] of the configurations of the BEVDet line that have so many."""
@@ -47,6 +49,8 @@ class Variant:
 def variant_of(shapes: Shapes, name: str) -> Variant:
     """A named network in the form of these shapes. Raises ValueError for an unknown name."""
     row, config = entry(name), config_of(name)
+    if isinstance(config, PanoOccConfig):
+        return Variant(row, obstacles=panoocc_obstacles(shapes, config))
     if not isinstance(config, FlashOccConfig):
         own = config.backbone if isinstance(config, FusionOccConfig) else config.camera and config.camera.backbone
         there = _backbone(shapes) if _has(shapes, 'img_backbone.') else NO_CAMERAS

@@ -72,9 +72,13 @@ def save_weights(state: Mapping[str, Tensor], path: str | Path, metadata: Mappin
     vectors (norms, biases) stay float32. Raises ValueError for values that are not finite or too large for float16.
     """
     path = Path(path)
-    kept = {}
+    kept: dict[str, Tensor] = {}
+    known: set[int] = set()
     for key, value in state.items():
         value = value.detach().cpu().contiguous()
+        if value.data_ptr() in known:  # one tensor under several keys: the format holds each once
+            value = value.clone()
+        known.add(value.data_ptr())
         if half and value.dtype == torch.float32 and value.dim() > 1:
             value = value.half()
         if value.is_floating_point() and not value.isfinite().all():

@@ -53,14 +53,16 @@ def description(row: NetworkEntry) -> str:
         'cameras': ', '.join(row.cameras) or 'none',
         'frames': str(row.frames) + (f', {row.history.offsets_s[0]} s apart' if row.history.offsets_s else ''),
         'images': f'{images.input_height} x {images.input_width} RGB: resized to that width ({images.resample}), bottom rows kept',
-        'normalisation': f'inside the network: channels reversed, mean {images.mean}, std {images.std}',
+        'normalisation': f'inside the network: {images.channels}, mean {images.mean}, std {images.std}'
+                         + (', halved' if images.halved else ''),
         'grid': f'{" x ".join(map(str, grid.shape))} voxels of {grid.resolution_m} m from {grid.origin_m} m (x, y, z), '
                 f'{row.grid_frame} frame',
     }
     facts['labels'] = row.labels.name
     if row.lidar is not None:
         ages = f'the present sweep and those {", ".join(f"{age:g}" for age in row.lidar.ages_s)} s before it'
-        facts['LiDAR'] = (ages if row.lidar.ages_s else 'the present sweep') + f'; x, y, z, {", ".join(row.lidar.columns)}'
+        facts['LiDAR'] = ((ages if row.lidar.ages_s else 'the present sweep')
+                          + (f'; x, y, z, {", ".join(row.lidar.columns)}' if row.sees_by_lidar else ', whose points are labelled'))
     if row.lift is not None:
         lift = row.lift
         facts['depth'] = f'{lift.bins} bins, {lift.depth_start} to {lift.depth_stop} m, {lift.spacing}'

@@ -110,6 +110,13 @@ class NuScenesSequence(DrivingSequence):
         """lidarseg class of each point of a key frame's own sweep, in the file's order (see datasets.lidarseg)."""
         return lidarseg.point_classes(self.tables, self._references[index])
 
+    def point_truth(self, index: int) -> np.ndarray | None:
+        """See DrivingSequence; None for a tree without lidarseg, or without labels of this sweep."""
+        if not (self.tables.root / self.tables.version / 'lidarseg.json').is_file():
+            return None
+        known = self.tables.file_of('lidarseg', self._references[index].token)
+        return None if known is None else self.point_classes(index)
+
     def point_panoptic(self, index: int) -> np.ndarray:
         """Panoptic nuScenes label of each point of a key frame's own sweep (see datasets.lidarseg)."""
         return lidarseg.point_panoptic(self.tables, self._references[index])

@@ -60,6 +60,10 @@ class DrivingSequence(ABC):
     def truth(self, index: int) -> OccupancyTruth:
         """Labels of a frame; only where its moment is labelled."""
 
+    def point_truth(self, index: int) -> np.ndarray | None:
+        """(M,) uint8 classes 0 (noise) ... 16 of the points of a labelled frame's own sweep; None where the data set has none."""
+        return None
+
     def frame(self, index: int) -> LabelledFrame:
         """All of a frame."""
         moment = self.moments[index]

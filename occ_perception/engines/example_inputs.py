@@ -26,9 +26,8 @@ def example_inputs(row: NetworkEntry, caps: LiftCaps, seed: int = 0) -> tuple[np
 
 def example_images(row: NetworkEntry, seed: int = 0) -> np.ndarray:
     """Smooth random images (N, H, W, 3) uint8."""
-    lift, count = row.frustum, len(row.cameras)
+    count, height, width = len(row.cameras), row.preprocessing.input_height, row.preprocessing.input_width
     random = np.random.default_rng(seed)
-    height, width = lift.input_height, lift.input_width
     coarse = torch.from_numpy(random.normal(0, 1, (count, 3, 8, 22))).float()
     smooth = nn.functional.interpolate(coarse, size=(height, width), mode='bicubic')
     return (128 + 50 * smooth).clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
@@ -36,7 +35,7 @@ def example_images(row: NetworkEntry, seed: int = 0) -> np.ndarray:
 
 def example_rig(row: NetworkEntry) -> tuple[np.ndarray, np.ndarray]:
     """Intrinsics (N, 3, 3) and reference_from_camera (N, 4, 4) of a ring of cameras."""
-    count, height, width = len(row.cameras), row.frustum.input_height, row.frustum.input_width
+    count, height, width = len(row.cameras), row.preprocessing.input_height, row.preprocessing.input_width
     intrinsics = np.array([[0.8 * width, 0, width / 2], [0, 0.8 * width, 0.3 * height], [0, 0, 1]])
     angles = 2 * np.pi * np.arange(count) / count + 0.01
     poses = [matrix(np.array([[np.sin(a), 0, np.cos(a)], [-np.cos(a), 0, np.sin(a)], [0, -1, 0]]),

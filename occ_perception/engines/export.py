@@ -17,7 +17,6 @@ import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
-from torch import Tensor
 
 from occ_perception.catalogue import NetworkEntry, entry
 from occ_perception.checkpoints import load_weights
@@ -37,9 +36,11 @@ from occ_perception.engines.protocol import EXACT
 from occ_perception.engines.select import find_weights
 from occ_perception.geometry.column_lift import LiftCaps
 from occ_perception.manifest import FIELD, Manifest, entry_of_weights, read_manifest
-from occ_perception.networks.build import Network, build_network
+from occ_perception.networks.build import LidarNetwork, build_network
 from occ_perception.networks.effocc.network import EffOcc
+from occ_perception.networks.flashocc.network import FlashOcc
 from occ_perception.networks.fusionocc.network import FusionOcc
+from occ_perception.networks.panoocc.network import PanoOcc
 
 OPSET = 18
 
@@ -77,10 +78,16 @@ def export_onnx(name: str, weights: str | Path | None, path: str | Path, caps: L
     row, manifest = entry_of_weights(entry(name), source), read_manifest(source)
     network = build_network(row)
     load_weights(network, source)
-    return export_network(network.eval(), row, path, caps, hashlib.sha256(source.read_bytes()).hexdigest(), memory, manifest)
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    if isinstance(network, PanoOcc):
+        from occ_perception.engines.panoocc_export import export_panoocc
+
+        about = {'weights_sha256': digest} | ({} if manifest is None else {FIELD: manifest.to_json()})
+        return [export_panoocc(network.eval(), row, Path(path), about=about)]
+    return export_network(network.eval(), row, path, caps, digest, memory, manifest)
 
 
-def export_network(network: Network, row: NetworkEntry, path: str | Path, caps: LiftCaps | None = None,
+def export_network(network: FlashOcc | LidarNetwork, row: NetworkEntry, path: str | Path, caps: LiftCaps | None = None,
                    weights_sha256: str = '', memory: str = EXACT, manifest: Manifest | None = None) -> list[ExportedFile]:
     """The same for a network in eval mode that holds its weights already; manifest: of imported ones."""
     caps = caps or row.frustum.default_caps(len(row.cameras))
@@ -122,10 +129,10 @@ def export_graph(graph: ExportedGraph, path: Path, drive: ExampleDrive | LidarEx
     """Write one graph, with `about` as its metadata_props, and compare it, whatever comes out; see export_onnx."""
     began = time.monotonic()
     feeds = drive.feeds(graph)
-    model = _trace(graph, [torch.from_numpy(feeds[name]) for name in graph.inputs])
+    model = trace(graph, {name: feeds[name] for name in graph.inputs}, graph.outputs)
     for key, value in about.items():
         model.metadata_props.add(key=key, value=value)
-    _narrow_constants(model)
+    narrow_constants(model)
     names = with_scores(model)
     onnx.save(model, path)
     compared = compare(path, feeds, *torch_outputs(graph, feeds), names)
@@ -136,8 +143,8 @@ def export_graph(graph: ExportedGraph, path: Path, drive: ExampleDrive | LidarEx
     return ExportedFile(path, len(model.graph.node), path.stat().st_size / 1e6, compared, time.monotonic() - began)
 
 
-def _trace(graph: ExportedGraph, inputs: Sequence[Tensor]) -> onnx.ModelProto:
-    """ONNX model of the graph, constants folded; batch norms stay, so that kernels keep the checkpoint's values."""
+def trace(graph: torch.nn.Module, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> onnx.ModelProto:
+    """ONNX model of a module with tensors at its border. Constants are folded, batch norms stay: kernels keep their values."""
     import onnx_ir.passes.common as passes
     import onnxscript
 
@@ -160,8 +167,9 @@ def _trace(graph: ExportedGraph, inputs: Sequence[Tensor]) -> onnx.ModelProto:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             program = torch.onnx.export(
-                graph.eval(), tuple(inputs), dynamo=True, optimize=False, opset_version=OPSET, verbose=False,
-                input_names=graph.inputs, output_names=graph.outputs, custom_translation_table=table)
+                graph.eval(), tuple(map(torch.from_numpy, inputs.values())), dynamo=True, optimize=False, opset_version=OPSET,
+                verbose=False,
+                input_names=list(inputs), output_names=list(outputs), custom_translation_table=table)
     finally:
         registration.setLevel(level)
     assert program is not None
@@ -179,7 +187,7 @@ def _trace(graph: ExportedGraph, inputs: Sequence[Tensor]) -> onnx.ModelProto:
     return program.model_proto
 
 
-def _narrow_constants(model: onnx.ModelProto, smallest: int = 1024) -> None:
+def narrow_constants(model: onnx.ModelProto, smallest: int = 1024) -> None:
     """Store float32 constants whose values float16 holds exactly as float16, widened by a Cast in the graph."""
     casts = []
     for constant in model.graph.initializer:

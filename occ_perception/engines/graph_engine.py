@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from occ_perception.engines.panoocc_tables import MOTION
 from occ_perception.engines.protocol import (
     EXACT,
     WARPED,
@@ -147,6 +148,10 @@ class StereoGraphEngine:
 def engine_of(sessions: Sequence[Session], memory: str = EXACT) -> Engine:
     """The engine of an exported network: of the one session with it, or of a stereo network's three (encode, match, fuse)."""
     if len(sessions) == 1:
+        if MOTION in sessions[0].shapes:
+            from occ_perception.engines.panoocc_graph_engine import PanoOccGraphEngine
+
+            return PanoOccGraphEngine(sessions[0])
         return GraphEngine(sessions[0], memory)
     encode, match, fuse = sessions
     return StereoGraphEngine(encode, match, fuse, memory)

@@ -46,7 +46,7 @@ class PlacedFrame:
 
     memory: what the engine kept of a past frame, None for the present one. tables: its lift tables by name (LiftTables.arrays()),
     None with a warp. cameras: (N, 27) float32 camera vectors, for networks that take them. match: None where the remembered costs
-    hold. warp: (2, 3) float32 of geometry.map_warp, moves the remembered map.
+    hold. warp: (2, 3) float32 of geometry.map_warp, moves the remembered map. PanoOcc's tables: see runtime.voxel_places.
     """
 
     memory: FrameMemory | None
@@ -77,15 +77,25 @@ class CenterArrays(NamedTuple):
     heatmap: np.ndarray
 
 
+class BoxArrays(NamedTuple):
+    """What a box decoder says of each of its queries, see runtime.boxes: scores (B, 10) logits, codes (B, 10); float32."""
+
+    scores: np.ndarray
+    codes: np.ndarray
+
+
 @dataclass(frozen=True)
 class Inference:
     """labels: (nx, ny, nz) uint8. centers: None without a head for them. memory: of the present frame, None without history.
-    flow: (nx, ny, nz, 2) float32 velocities along x and y of the grid's frame, m/s; None without a head for it."""
+    flow: (nx, ny, nz, 2) float32 velocities along x and y of the grid's frame, m/s; None without a head for it.
+    boxes: None without a decoder for them. point_labels: (M,) uint8 classes 0 (noise) ... 16 of LiDAR points, None without."""
 
     labels: np.ndarray
     centers: CenterArrays | None
     memory: FrameMemory | None
     flow: np.ndarray | None = None
+    boxes: BoxArrays | None = None
+    point_labels: np.ndarray | None = None
 
 
 TablesOf = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], dict[str, np.ndarray]]

@@ -11,15 +11,18 @@ from torch import Tensor
 
 from occ_perception.catalogue import NetworkEntry
 from occ_perception.checkpoints import load_weights
+from occ_perception.engines.panoocc_engine import PanoOccEngine
 from occ_perception.engines.protocol import CenterArrays, FrameMemory, Inference, LidarInput, Match, PlacedFrame
 from occ_perception.engines.torch_lidar_engine import TorchLidarEngine
 from occ_perception.networks.build import build_network
 from occ_perception.networks.flashocc.network import FlashOcc
+from occ_perception.networks.panoocc.network import PanoOcc
 from occ_perception.networks.parts.lift_splat import LiftTensors
 from occ_perception.networks.parts.warp import warp_map
 
 
-def open_torch(row: NetworkEntry, weights: Path | None, threads: int | None = None) -> TorchEngine | TorchLidarEngine:
+def open_torch(row: NetworkEntry, weights: Path | None,
+               threads: int | None = None) -> TorchEngine | TorchLidarEngine | PanoOccEngine:
     """A network with its weights: a checkpoint, or None for seeded random ones."""
     if threads is not None:
         torch.set_num_threads(threads)
@@ -27,7 +30,11 @@ def open_torch(row: NetworkEntry, weights: Path | None, threads: int | None = No
     built = build_network(row)
     if weights is not None:
         load_weights(built, weights)
-    engine: TorchEngine | TorchLidarEngine = TorchEngine(built) if isinstance(built, FlashOcc) else TorchLidarEngine(built)
+    engine: TorchEngine | TorchLidarEngine | PanoOccEngine
+    if isinstance(built, PanoOcc):
+        engine = PanoOccEngine(built)
+    else:
+        engine = TorchEngine(built) if isinstance(built, FlashOcc) else TorchLidarEngine(built)
     engine.description += '' if weights else ', RANDOM WEIGHTS'
     return engine
 

@@ -10,6 +10,7 @@ import numpy as np
 from occ_perception.datasets.occ3d import OccupancyTruth
 from occ_perception.labels import FREE
 from occ_perception.metrics.label_sets import OCC3D_SET
+from occ_perception.metrics.lidar_segmentation import LidarSegmentationIoU
 from occ_perception.metrics.miou import NUM_CLASSES, ConfusionMatrix
 from occ_perception.metrics.occupancy_flow import OccupancyFlowScore
 from occ_perception.metrics.ray_cast import cast_rays
@@ -23,7 +24,8 @@ _RAY_PQ = ('tp', 'fp', 'fn')
 
 @dataclass(frozen=True)
 class Answer:
-    """What was answered for a frame: labels (200, 200, 16) uint8, instance_ids (200, 200, 16) integers, flow (200, 200, 16, 2) m/s.
+    """What was answered for a frame: labels (200, 200, 16) uint8, instance_ids (200, 200, 16) integers, flow (200, 200, 16, 2) m/s,
+    points (M,) uint8 classes 0 ... 16 of the LiDAR points.
 
     UNKNOWN labels count as free in every metric: not answering is a miss where something stands, and gains nothing elsewhere.
     """
@@ -31,6 +33,7 @@ class Answer:
     labels: np.ndarray
     instance_ids: np.ndarray | None = None
     flow: np.ndarray | None = None
+    points: np.ndarray | None = None
 
 
 @dataclass
@@ -39,7 +42,7 @@ class Counts:
 
     confusions: one (2, 18, 18) int64 per frame, over the voxels of the camera mask and over all, rows truth, columns prediction.
     ray_iou: filled by frames that are given ray origins; ray_pq by those of them whose truth has instances; flow by those whose
-    truth has flow. The numbers of such frames are in ray_frames, pq_frames and flow_frames.
+    truth has flow; points: of LiDAR points. The numbers of such frames are in ray_frames, pq_frames and flow_frames.
     """
 
     confusions: list[np.ndarray] = field(default_factory=list)
@@ -49,6 +52,14 @@ class Counts:
     ray_frames: int = 0
     pq_frames: int = 0
     flow_frames: int = 0
+    points: LidarSegmentationIoU = field(default_factory=LidarSegmentationIoU)
+
+    def add_points(self, answer: Answer, truth: np.ndarray) -> None:
+        """Count the points of a frame; truth (M,) uint8 as in Answer. Raises ValueError for another number of points."""
+        assert answer.points is not None
+        if len(answer.points) != len(truth):
+            raise ValueError(f'{len(answer.points)} labelled points, but truth has {len(truth)}: was part of the sweep left out?')
+        self.points.add(answer.points, truth)
 
     def add(self, answer: Answer, truth: OccupancyTruth, origins_m: np.ndarray | None = None) -> None:
         """Count a frame. origins_m: (n, 3) ray origins, None to leave the ray metrics out."""
@@ -91,6 +102,7 @@ class Counts:
         self.ray_frames += other.ray_frames
         self.pq_frames += other.pq_frames
         self.flow_frames += other.flow_frames
+        self.points += other.points
         return self
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -104,6 +116,7 @@ class Counts:
         out['ray_pq_iou_rows'] = np.array(self.ray_pq.iou_rows).reshape(-1, *self.ray_pq.tp.shape)
         out['flow_rows'] = np.array(self.flow.flow_rows).reshape(-1, *self.flow.flow_rays.shape)
         out['flow_rays'] = self.flow.flow_rays
+        out['point_counts'] = self.points.counts
         out['frames'] = np.array([self.ray_frames, self.pq_frames, self.flow_frames])
         return out
 
@@ -118,6 +131,7 @@ class Counts:
             setattr(counts.ray_pq, name, arrays[f'ray_pq_{name}'])
         counts.ray_pq.iou_rows = list(arrays['ray_pq_iou_rows'])
         counts.flow.flow_rows, counts.flow.flow_rays = list(arrays['flow_rows']), arrays['flow_rays']
+        counts.points = LidarSegmentationIoU(arrays.get('point_counts'))  # absent in older files
         counts.ray_frames, counts.pq_frames, counts.flow_frames = (int(n) for n in arrays['frames'])
         return counts
 

@@ -9,11 +9,13 @@ from typing import Protocol
 
 import numpy as np
 
+from occ_perception.catalogue import LIDAR
 from occ_perception.datasets.files import CorruptFileError
 from occ_perception.datasets.occ3d import OccupancyTruth
 from occ_perception.datasets.sequences import DrivingSequence
 from occ_perception.evaluation.counts import Answer, Counts, flow_of
 from occ_perception.runtime.frames import OccupancyPrediction, SensorFrame
+from occ_perception.runtime.regrid import on_grid
 
 KEPT_WORST = 8
 """Frames of a sequence whose grids are kept for pictures: those with the lowest mIoU."""
@@ -66,6 +68,7 @@ class _Loaded:
     index: int
     sensors: SensorFrame | None
     truth: OccupancyTruth | None
+    points: np.ndarray | None
     problems: tuple[str, ...]
 
 
@@ -86,8 +89,13 @@ def run_sequence(predictor: Answering, sequence: DrivingSequence, rays: bool = T
         if loaded.sensors is not None:
             prediction = predictor.predict(loaded.sensors)
             if loaded.truth is not None:
-                flow = None if loaded.truth.flow is None else flow_of(prediction.instance_ids, prediction.instances)
-                result.add(sequence, loaded.index, Answer(prediction.labels, prediction.instance_ids, flow), loaded.truth, rays)
+                labels, ids = on_grid(prediction) if prediction.frame == LIDAR else (prediction.labels, prediction.instance_ids)
+                flow = None if loaded.truth.flow is None else flow_of(ids, prediction.instances)
+                points = None if prediction.points is None else prediction.points.labels
+                answer = Answer(labels, ids, flow, points)
+                result.add(sequence, loaded.index, answer, loaded.truth, rays)
+                if loaded.points is not None and points is not None:
+                    result.counts.add_points(answer, loaded.points)
         on_frame()
     return result
 
@@ -104,13 +112,14 @@ def _ahead(sequence: DrivingSequence) -> Iterator[_Loaded]:
 
 
 def _load(sequence: DrivingSequence, index: int) -> _Loaded:
-    sensors, truth, problems = None, None, []
+    sensors, truth, points, problems = None, None, None, []
     try:
         sensors = sequence.sensors(index)
     except CorruptFileError as error:
         problems.append(str(error))
     try:
-        truth = sequence.truth(index) if sequence.moments[index].labelled else None
+        if sequence.moments[index].labelled:
+            truth, points = sequence.truth(index), sequence.point_truth(index)
     except CorruptFileError as error:
         problems.append(str(error))
-    return _Loaded(index, sensors, truth, tuple(problems))
+    return _Loaded(index, sensors, truth, points, tuple(problems))

@@ -20,7 +20,8 @@ def summary(counts: Counts, labels: LabelSet = OCC3D_NUSCENES) -> dict[str, Any]
     labels: what the voxels of the data set mean.
     miou_camera_mask (Occ3D's benchmark), miou (all voxels), geometric_iou_camera_mask, geometric_iou; with rays ray_iou, ray_iou@1,
     @2, @4 (metres); ray_pq and its parts where truth has instances; mave (m/s) and occ_score, of the CVPR 2024 challenge, where it
-    has flow; classes: the same for each class.
+    has flow; lidarseg_miou (LiDAR points, noise left out, the devkit's) and lidarseg_miou_with_noise (as PanoOcc prints it) where
+    the network labels points and the data set does; classes: the same for each class.
     """
     seen, everywhere = counts.confusion(), counts.confusion(seen=False)
     out: dict[str, Any] = {'frames': counts.frames, 'miou_camera_mask': percent(seen.miou()), 'miou': percent(everywhere.miou()),
@@ -37,6 +38,10 @@ def summary(counts: Counts, labels: LabelSet = OCC3D_NUSCENES) -> dict[str, Any]
     if counts.flow_frames:
         flow = counts.flow.scores()
         out['mave'], out['occ_score'] = _known(flow['mAVE'], 6), percent(flow['OccScore'])
+    if counts.points.counts.any():
+        out['lidarseg_miou'] = percent(counts.points.devkit_miou())
+        out['lidarseg_miou_with_noise'] = percent(counts.points.panoocc_miou())
+        by_class['lidarseg_iou'] = counts.points.devkit_iou()
     out['classes'] = {info.name: {name: percent(float(values[info.id])) for name, values in by_class.items()}
                       for info in labels.occupied}
     if counts.flow_frames:
@@ -47,10 +52,10 @@ def summary(counts: Counts, labels: LabelSet = OCC3D_NUSCENES) -> dict[str, Any]
 
 
 def published(row: NetworkEntry) -> dict[str, float]:
-    """Figures of the network's authors on Occ3D-nuScenes val, by the names of `summary`; none where there are none."""
+    """Figures of the network's authors on the val scenes of nuScenes, by the names of `summary`; none where there are none."""
     out = {}
     if row.published is not None:
-        out['ray_iou' if row.published_as == 'RayIoU' else 'miou_camera_mask'] = row.published
+        out[{'RayIoU': 'ray_iou', 'lidarseg mIoU': 'lidarseg_miou'}.get(row.published_as, 'miou_camera_mask')] = row.published
     if row.published_pq is not None:
         out['ray_pq'] = row.published_pq
     return out
@@ -58,12 +63,14 @@ def published(row: NetworkEntry) -> dict[str, float]:
 
 def table(scores: dict[str, Any]) -> str:
     """The scores of `summary` as lines of text."""
-    columns = [('iou_camera_mask', 'mask IoU'), ('iou', 'IoU'), ('ray_iou', 'RayIoU'), ('ray_pq', 'RayPQ'), ('ave', 'AVE m/s')]
+    columns = [('iou_camera_mask', 'mask IoU'), ('iou', 'IoU'), ('ray_iou', 'RayIoU'), ('ray_pq', 'RayPQ'), ('ave', 'AVE m/s'),
+               ('lidarseg_iou', 'points')]
     there = [(name, title) for name, title in columns if any(name in values for values in scores['classes'].values())]
     lines = [f'{"":24}' + ''.join(f'{title:>11}' for _, title in there)]
     for name, values in scores['classes'].items():
         lines.append(f'{name.replace("_", " "):24}' + ''.join(f'{_text(values.get(name)):>11}' for name, _ in there))
-    means = [scores['miou_camera_mask'], scores['miou'], scores.get('ray_iou'), scores.get('ray_pq'), scores.get('mave')]
+    means = [scores['miou_camera_mask'], scores['miou'], scores.get('ray_iou'), scores.get('ray_pq'), scores.get('mave'),
+             scores.get('lidarseg_miou')]
     shown = {name for name, _ in there}
     lines.append(f'{"mean":24}' + ''.join(f'{_text(mean):>11}' for mean, (name, _) in zip(means, columns, strict=True)
                                           if name in shown))

@@ -38,6 +38,7 @@ class VoxelGridSpec:
 
 OCC3D_GRID = VoxelGridSpec((-40.0, -40.0, -1.0), 0.4, (200, 200, 16))
 """Occ3D-nuScenes: 80 x 80 x 6.4 m around the ego vehicle, 0.4 m voxels."""
-
+PANOOCC_GRID = VoxelGridSpec((-51.2, -51.2, -5.0), 0.4, (256, 256, 20))
+"""What PanoOcc's panoptic form sees, around the LiDAR; the published code has voxels of 0.256 x 0.256 x 0.125 m there."""
 OPENOCCUPANCY_GRID = VoxelGridSpec((-51.2, -51.2, -5.0), 0.2, (512, 512, 40))
 """nuScenes-Occupancy (OpenOccupancy), in the LiDAR's frame."""

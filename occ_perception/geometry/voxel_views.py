@@ -5,6 +5,7 @@ Tables are padded to fixed sizes and return by gathering, so that a network with
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,3 +96,15 @@ def build_view_tables(points: np.ndarray, picture_from_points: np.ndarray, valid
     row_of = np.concatenate([camera * caps.seen + np.arange(size) for camera, size in enumerate(count)])
     slots[number[order], np.arange(len(number)) - first[number[order]]] = row_of[order]
     return ViewTables(seen, places, slots, count)
+
+
+def padded(tables: Mapping[str, np.ndarray], caps: ViewCaps) -> dict[str, np.ndarray]:
+    """Tables of ViewTables.arrays() brought to larger sizes. Raises ViewCapacityError when they do not fit."""
+    seen, places, slots = (tables[name] for name in ViewTables.NAMES)
+    cameras, size = seen.shape
+    if size > caps.seen or slots.shape[1] > caps.views:
+        raise ViewCapacityError(caps, ViewCaps(size, slots.shape[1]))
+    more = ((0, 0), (0, caps.seen - size))
+    moved = np.where(slots < seen.size, slots // size * caps.seen + slots % size, cameras * caps.seen)
+    return {'seen': np.pad(seen, more), 'places': np.pad(places, (*more, (0, 0))),
+            'slots': np.pad(moved, ((0, 0), (0, caps.views - slots.shape[1])), constant_values=cameras * caps.seen)}

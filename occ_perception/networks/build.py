@@ -13,9 +13,11 @@ from occ_perception.networks.effocc.network import EffOcc
 from occ_perception.networks.flashocc.network import FlashOcc
 from occ_perception.networks.fusionocc.config import FusionOccConfig
 from occ_perception.networks.fusionocc.network import FusionOcc
+from occ_perception.networks.panoocc.config import PanoOccConfig
+from occ_perception.networks.panoocc.network import PanoOcc
 
 LidarNetwork: TypeAlias = EffOcc | FusionOcc
-Network: TypeAlias = FlashOcc | LidarNetwork
+Network: TypeAlias = FlashOcc | LidarNetwork | PanoOcc
 
 
 def build_network(network: str | NetworkEntry, changes: Mapping[str, Any] | None = None) -> Network:
@@ -34,13 +36,15 @@ def build_network(network: str | NetworkEntry, changes: Mapping[str, Any] | None
         return EffOcc(config, row.preprocessing, row.lift, row.grid)
     if isinstance(config, FusionOccConfig):
         return FusionOcc(config, row.preprocessing, row.frustum)
+    if isinstance(config, PanoOccConfig):
+        return PanoOcc(config, row.preprocessing)
     return FlashOcc(config, row.preprocessing, row.frustum)
 
 
 def build_camera_network(network: str | NetworkEntry, changes: Mapping[str, Any] | None = None) -> FlashOcc:
-    """build_network for networks of cameras alone. Raises ValueError for one that takes LiDAR points."""
+    """build_network for the BEVDet line of camera networks. Raises ValueError for another."""
     built = build_network(network, changes)
     if not isinstance(built, FlashOcc):
         name = network if isinstance(network, str) else network.name
-        raise ValueError(f'{name} takes LiDAR points: choose a network of cameras alone')
+        raise ValueError(f'{name} is no camera network of the BEVDet line, which this needs')
     return built

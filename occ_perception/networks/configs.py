@@ -9,8 +9,9 @@ from occ_perception.catalogue import entry
 from occ_perception.networks.effocc.config import EffOccConfig
 from occ_perception.networks.flashocc.config import FlashOccConfig
 from occ_perception.networks.fusionocc.config import FusionOccConfig
+from occ_perception.networks.panoocc.config import PanoOccConfig
 
-Config: TypeAlias = FlashOccConfig | EffOccConfig | FusionOccConfig
+Config: TypeAlias = FlashOccConfig | EffOccConfig | FusionOccConfig | PanoOccConfig
 
 
 def takes_camera_vectors(config: Config) -> bool:

@@ -18,7 +18,7 @@ from occ_msgs.msg import Instance as InstanceMessage
 from occ_perception.geometry.transforms import matrix, quaternion_from_rotation, rotation_from_quaternion
 from occ_perception.geometry.voxel_grid import VoxelGridSpec
 from occ_perception.labels import FREE, OCC3D, UNKNOWN
-from occ_perception.runtime.frames import Instance, LidarSweep, OccupancyPrediction
+from occ_perception.runtime.frames import Instance, LidarSweep, OccupancyPrediction, PointLabels
 
 SECOND = 1_000_000_000
 LABEL_ZSTD_LEVEL, ID_ZSTD_LEVEL = 3, 1
@@ -224,12 +224,17 @@ def labels_of(message: VoxelGrid) -> tuple[np.ndarray, np.ndarray]:
     return labels, ids
 
 
+def grid_turn_of(message: VoxelGrid | VoxelFlow) -> np.ndarray:
+    """(3, 3): the message's frame from the axes of the grid."""
+    q = message.origin.orientation
+    return rotation_from_quaternion(q.x, q.y, q.z, q.w)
+
+
 def grid_spec_of(message: VoxelGrid | VoxelFlow) -> VoxelGridSpec:
-    """Where the voxels of a VoxelGrid or VoxelFlow lie in its frame. Raises ValueError for a grid whose axes are turned."""
-    q, p = message.origin.orientation, message.origin.position
-    if max(abs(q.x), abs(q.y), abs(q.z)) > 1e-6:
-        raise ValueError('VoxelGrid.origin is turned; only grids along the axes of their frame are drawn')
-    return VoxelGridSpec((p.x, p.y, p.z), float(message.resolution), (message.size_x, message.size_y, message.size_z))
+    """Where the voxels of a VoxelGrid or VoxelFlow lie, along the grid's own axes, from the middle of the message's frame."""
+    p = message.origin.position
+    x, y, z = map(float, grid_turn_of(message).T @ (p.x, p.y, p.z))
+    return VoxelGridSpec((x, y, z), float(message.resolution), (message.size_x, message.size_y, message.size_z))
 
 
 def label_info_message(now_ns: int, label_set: str = 'occ3d_nuscenes') -> LabelInfo:
@@ -237,11 +242,6 @@ def label_info_message(now_ns: int, label_set: str = 'occ3d_nuscenes') -> LabelI
     classes = [ClassLabel(id=c.id, name=c.name, thing=c.thing, drivable=c.drivable,
                           color=ColorRGBA(r=c.color[0] / 255, g=c.color[1] / 255, b=c.color[2] / 255, a=1.0)) for c in OCC3D]
     return LabelInfo(header=header(now_ns, ''), label_set=label_set, free_id=FREE, unknown_id=UNKNOWN, classes=classes)
-
-
-def yaw_quaternion(yaw_rad: float) -> Quaternion:
-    """Rotation about z."""
-    return Quaternion(z=float(np.sin(yaw_rad / 2)), w=float(np.cos(yaw_rad / 2)))
 
 
 def instance_array_message(prediction: OccupancyPrediction, frame_id: str) -> InstanceArray:
@@ -260,6 +260,26 @@ def instance_array_message(prediction: OccupancyPrediction, frame_id: str) -> In
     found = sorted(prediction.instances, key=lambda one: one.id)
     return InstanceArray(header=header(prediction.stamp_ns, frame_id), network=prediction.network,
                          instances=[message(one) for one in found])
+
+
+POINT_LABEL_RECORD = np.dtype([('xyz', '<f4', 3), ('label', 'u1'), ('padding', 'u1'), ('instance', '<u2')])
+"""One point of occ/point_labels."""
+
+
+def point_labels_message(points: PointLabels, nanoseconds: int, frame_id: str) -> PointCloud2:
+    """PointCloud2 of labelled LiDAR points: x, y, z [m], label (uint8), instance (uint16, id in the InstanceArray, 0 = none)."""
+    records = np.zeros(len(points.points), POINT_LABEL_RECORD)
+    records['xyz'], records['label'], records['instance'] = points.points, points.labels, points.instance_ids
+    fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1) for i, name in enumerate('xyz')]
+    fields += [PointField(name='label', offset=12, datatype=PointField.UINT8, count=1),
+               PointField(name='instance', offset=14, datatype=PointField.UINT16, count=1)]
+    return records_message(records, fields, header(nanoseconds, frame_id))
+
+
+def point_labels_of(message: PointCloud2) -> PointLabels:
+    """The points of point_labels_message."""
+    records = np.frombuffer(message.data, POINT_LABEL_RECORD)
+    return PointLabels(records['xyz'].copy(), records['label'].copy(), records['instance'].copy())
 
 
 def stage_timings_message(stages: Mapping[str, float], nanoseconds: int, frame_id: str) -> StageTimings:

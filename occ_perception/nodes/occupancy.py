@@ -2,7 +2,8 @@
 
 A managed (lifecycle) node; with autostart it configures and activates itself. Takes <camera>/occ/image and occ/sweeps from the
 `cameras` and `lidar` nodes (by reference in one process, by topic apart), poses from tf; publishes occ/voxels, occ/flow,
-occ/instances, occ/label_info (latched), occ/timings and /diagnostics. Services: ~/reset_memory, ~/switch_network.
+occ/instances, occ/point_labels and occ/detections (networks that label points and find boxes), occ/label_info (latched),
+occ/timings and /diagnostics. Services: ~/reset_memory, ~/switch_network.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from occ_msgs.msg import InstanceArray, LabelInfo, StageTimings, SweepInfo, VoxelFlow, VoxelGrid
 from occ_msgs.srv import ResetMemory, SwitchNetwork
-from occ_perception.catalogue import NETWORKS, NetworkEntry, entry
+from occ_perception.catalogue import EGO, NETWORKS, NetworkEntry, entry
 from occ_perception.engines.precision import PRECISIONS
 from occ_perception.engines.protocol import EXACT, MEMORY_FORMS
 from occ_perception.engines.select import BACKENDS
@@ -31,12 +32,14 @@ from occ_perception.nodes import qos
 from occ_perception.nodes.conversions import (
     instance_array_message,
     label_info_message,
+    point_labels_message,
     stage_timings_message,
     stamp_ns,
     sweeps_of,
     voxel_flow_message,
     voxel_grid_message,
 )
+from occ_perception.nodes.detections import detection_array_message, detection_type
 from occ_perception.nodes.exchange import CameraFrame, Exchange, Lazy, Sweep
 from occ_perception.nodes.health import ERROR, OK, WARN, Health
 from occ_perception.nodes.pace import pace_warning
@@ -114,10 +117,10 @@ def make_predictor(network: str, weights: str, values: Mapping[str, Any]) -> Pre
     stand_ins: dict[str, PredictorLike] = {}
     for lacking, what in ((NO_LIDAR, 'lidar'), (NO_CAMERAS, 'cameras')):
         name = values[f'fallback_without_{what}']
-        if name and whole.entry.lidar is not None and whole.entry.cameras:
+        if name and whole.entry.sees_by_lidar and whole.entry.cameras:
             check_stand_in(whole.entry, lacking, name)
             stand_ins[lacking] = whole if name == MASK else loaded(name, values[f'weights_without_{what}'], whole.tracker)
-    return FallbackPredictor(whole, stand_ins, values['fallback_hold']) if whole.entry.lidar is not None else whole
+    return FallbackPredictor(whole, stand_ins, values['fallback_hold']) if whole.entry.sees_by_lidar else whole
 
 
 class OccupancyNode(LifecycleNode):
@@ -197,6 +200,11 @@ class OccupancyNode(LifecycleNode):
         self._voxels = self.create_lifecycle_publisher(VoxelGrid, 'occ/voxels', qos.OUTPUT)
         self._flow = self.create_lifecycle_publisher(VoxelFlow, 'occ/flow', qos.OUTPUT)
         self._instances = self.create_lifecycle_publisher(InstanceArray, 'occ/instances', qos.OUTPUT)
+        self._point_labels = self.create_lifecycle_publisher(PointCloud2, 'occ/point_labels', qos.OUTPUT)
+        detections = detection_type()
+        self._detections = detections and self.create_lifecycle_publisher(detections, 'occ/detections', qos.OUTPUT)
+        if row.instances and row.grid_frame != EGO and detections is None:
+            self.get_logger().info('vision_msgs is not installed: boxes are published in occ/instances alone')
         self._label_info = self.create_lifecycle_publisher(LabelInfo, 'occ/label_info', qos.LATCHED)
         self._timings = self.create_lifecycle_publisher(StageTimings, 'occ/timings', qos.OUTPUT)
         self.get_logger().info(f'network {row.name} ready after {time.monotonic() - began:.1f} s')
@@ -233,8 +241,10 @@ class OccupancyNode(LifecycleNode):
         """Let go of the network and the publishers."""
         self._loaded().stop()
         self._serving = None
-        for publisher in (self._voxels, self._flow, self._instances, self._label_info, self._timings):
-            self.destroy_publisher(publisher)
+        for publisher in (self._voxels, self._flow, self._instances, self._point_labels, self._detections, self._label_info,
+                          self._timings):
+            if publisher is not None:
+                self.destroy_publisher(publisher)
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -302,6 +312,10 @@ class OccupancyNode(LifecycleNode):
         if prediction.flow is not None:
             self._flow.publish(voxel_flow_message(prediction, grid, row.labels.things))
         self._instances.publish(instance_array_message(prediction, frame))
+        if prediction.points is not None:
+            self._point_labels.publish(point_labels_message(prediction.points, prediction.stamp_ns, frame))
+        if prediction.boxes is not None and self._detections is not None:
+            self._detections.publish(detection_array_message(prediction, frame))
         stages = {**served.stages_ms, 'publish': 1e3 * (time.perf_counter() - began)}
         self._timings.publish(stage_timings_message(stages, prediction.stamp_ns, frame))
         if prediction.past_stamps_ns:

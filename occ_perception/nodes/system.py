@@ -14,7 +14,7 @@ from occ_perception.runtime.intake.assembly import LIDAR
 
 LAUNCHED = {'flashocc': 'flashocc-r50-M0', 'panoptic_flashocc': 'panoptic-flashocc-r50-depth4d-pano',
             'bevdet_occ': 'bevdet-occ-r50-4d-stereo', 'scocc': 'scocc_sample', 'effocc': 'effocc_sample',
-            'fusionocc': 'fusionocc-swinb-512x1408-mask'}
+            'fusionocc': 'fusionocc-swinb-512x1408-mask', 'panoocc': 'panoocc-small'}
 """Launch file (without .launch.py) -> the network that it starts by default."""
 REPLAY_BACKLOG, REPLAY_DEADLINE_S, REPLAY_TF_TIMEOUT_S = 5, 0.5, 0.5
 """In a replay a late grid is better than none or one with a camera less."""

@@ -25,7 +25,7 @@ from occ_msgs.msg import InstanceArray, LabelInfo, VoxelFlow, VoxelGrid
 from occ_perception.geometry.voxel_grid import VoxelGridSpec
 from occ_perception.labels import OCC3D
 from occ_perception.nodes import qos
-from occ_perception.nodes.conversions import cloud_message, fill, flow_of, grid_spec_of, labels_of, records_message
+from occ_perception.nodes.conversions import cloud_message, fill, flow_of, grid_spec_of, grid_turn_of, labels_of, records_message
 from occ_perception.nodes.health import OK, STEADY, Health
 from occ_perception.nodes.markers import deletions, flow_markers, instance_markers
 from occ_perception.nodes.parameters import Parameter, declare
@@ -41,6 +41,10 @@ PARAMETERS = (
     Parameter('obstacle_max_height', 2.2, 'upper end of the height band of obstacles [m]', low=-10.0, high=20.0, changeable=True),
     Parameter('alpha', 0.6, 'opacity of instance boxes', low=0.0, high=1.0, changeable=True),
 )
+
+
+TurnedGrid = tuple[VoxelGrid, np.ndarray, VoxelGridSpec, np.ndarray]
+"""Message, labels, voxels along the grid's own axes, (3, 3) turn of these axes."""
 
 
 @dataclass(frozen=True)
@@ -102,49 +106,52 @@ class ViewsNode(Node):
     def _on_voxels(self, message: VoxelGrid) -> None:
         try:
             labels, _ = labels_of(message)
-            spec = grid_spec_of(message)
+            spec, turn = grid_spec_of(message), grid_turn_of(message)
         except ValueError as error:
             self._health.problem('voxels', 'bad_grid', f'occ/voxels: {error}')
             return
         for view in self._grid_views.values():
             if view.publisher.get_subscription_count():
-                view.publisher.publish(view.make((message, labels, spec)))
+                view.publisher.publish(view.make((message, labels, spec, turn)))
 
     def _band(self) -> tuple[float, float]:
         return self._values['obstacle_min_height'], self._values['obstacle_max_height']
 
-    def _points(self, grid: tuple[VoxelGrid, np.ndarray, VoxelGridSpec]) -> PointCloud2:
-        message, labels, spec = grid
+    def _points(self, grid: TurnedGrid) -> PointCloud2:
+        message, labels, spec, turn = grid
         centers, classes = occupied_points(labels, spec)
         packed = np.zeros(256, np.uint32)
         for label, (red, green, blue) in self._colors.items():
             packed[label] = red << 16 | green << 8 | blue
         records = np.zeros(len(centers), np.dtype([('xyz', '<f4', 3), ('rgb', '<u4'), ('label', '<u4')]))
-        records['xyz'], records['rgb'], records['label'] = centers, packed[classes], classes
+        records['xyz'], records['rgb'], records['label'] = centers @ turn.T, packed[classes], classes
         fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1) for i, name in enumerate('xyz')]
         fields += [PointField(name='rgb', offset=12, datatype=PointField.FLOAT32, count=1),
                    PointField(name='label', offset=16, datatype=PointField.UINT32, count=1)]
         return records_message(records, fields, message.header)
 
-    def _grid(self, grid: tuple[VoxelGrid, np.ndarray, VoxelGridSpec]) -> OccupancyGrid:
-        message, labels, spec = grid
+    def _grid(self, grid: TurnedGrid) -> OccupancyGrid:
+        message, labels, spec, turn = grid
         cells = occupancy_grid(labels, spec, *self._band())
-        x, y, _ = spec.origin_m
+        x, y, _ = turn @ spec.origin_m
+        orientation = message.origin.orientation
         info = MapMetaData(map_load_time=message.header.stamp, resolution=float(spec.resolution_m), width=cells.shape[1],
-                           height=cells.shape[0], origin=Pose(position=Point(x=x, y=y)))
+                           height=cells.shape[0], origin=Pose(position=Point(x=float(x), y=float(y)), orientation=orientation))
         out = OccupancyGrid(header=message.header, info=info)
         fill(out.data, cells)
         return out
 
-    def _obstacles(self, grid: tuple[VoxelGrid, np.ndarray, VoxelGridSpec]) -> PointCloud2:
-        return cloud_message(obstacle_points(grid[1], grid[2], *self._band()), 'xyz', grid[0].header)
+    def _obstacles(self, grid: TurnedGrid) -> PointCloud2:
+        return cloud_message(obstacle_points(grid[1], grid[2], *self._band()) @ grid[3].T, 'xyz', grid[0].header)
 
-    def _clear(self, grid: tuple[VoxelGrid, np.ndarray, VoxelGridSpec]) -> PointCloud2:
-        return cloud_message(clearing_points(grid[1], grid[2], *self._band()), 'xyz', grid[0].header)
+    def _clear(self, grid: TurnedGrid) -> PointCloud2:
+        return cloud_message(clearing_points(grid[1], grid[2], *self._band()) @ grid[3].T, 'xyz', grid[0].header)
 
     def _on_flow(self, message: VoxelFlow) -> None:
         try:
             flow, spec = flow_of(message), grid_spec_of(message)
+            if not np.allclose(grid_turn_of(message), np.eye(3), atol=1e-6):
+                raise ValueError('its axes are turned; only flow along the axes of its frame is drawn')
         except ValueError as error:
             self._health.problem('flow', 'bad_flow', f'occ/flow: {error}')
             return

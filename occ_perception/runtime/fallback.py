@@ -100,7 +100,7 @@ class FallbackPredictor:
 def check_stand_in(row: NetworkEntry, lacking: str, name: str) -> None:
     """Raises ValueError when a network (or MASK) cannot stand in for the one of the row where that input is lacking."""
     parameter = f'fallback_without_{"lidar" if lacking == NO_LIDAR else "cameras"}'
-    if row.lidar is None or not row.cameras:
+    if not row.sees_by_lidar or not row.cameras:
         raise ValueError(f'{parameter} is {name!r}, but {row.name} does not take both cameras and LiDAR: leave it empty')
     if name == MASK:
         if not row.maskable:
@@ -108,7 +108,7 @@ def check_stand_in(row: NetworkEntry, lacking: str, name: str) -> None:
                              f'that does without')
         return
     other = entry(name)
-    if (other.lidar is not None) if lacking == NO_LIDAR else bool(other.cameras):
+    if other.sees_by_lidar if lacking == NO_LIDAR else bool(other.cameras):
         raise ValueError(f'{parameter} is {name!r}, which needs what is lacking then: name a network that does without')
     if other.cameras and other.preprocessing != row.preprocessing:
         size, wanted = (f'{each.input_height}x{each.input_width}' for each in (other.preprocessing, row.preprocessing))

@@ -73,6 +73,32 @@ class Instance:
     velocity_m_s: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
+@dataclass(frozen=True, eq=False)
+class PointLabels:
+    """What a network says of the points of the present LiDAR sweep.
+
+    points (M, 3) float32 [m], ego frame at the reference stamp, in the order of the sweep; labels (M,) uint8 of the network's label
+    set, 0 also for noise; instance_ids (M,) uint16 of the objects of the same prediction, 0 = none. A point's panoptic class
+    is that of its object.
+    """
+
+    points: np.ndarray
+    labels: np.ndarray
+    instance_ids: np.ndarray
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box that a network draws around an object, in the grid's frame at the reference stamp; otherwise as Instance."""
+
+    label: int
+    score: float
+    center_m: tuple[float, float, float]
+    size_m: tuple[float, float, float]
+    yaw_rad: float
+    velocity_m_s: tuple[float, float, float]
+
+
 @dataclass(frozen=True)
 class OccupancyPrediction:
     """Semantic occupancy around the ego vehicle at stamp_ns.
@@ -80,11 +106,12 @@ class OccupancyPrediction:
     labels: (nx, ny, nz) uint8, ids of the network's label set, UNKNOWN (255) where no valid sensor could see. instance_ids:
     (nx, ny, nz) uint16, 0 = none. frame: the grid's and the instances', EGO or LIDAR (the present sweep's LiDAR). ego_from_grid:
     (4, 4) of that frame at stamp_ns. flow: (nx, ny, nz, 2) float32 velocities along x and y of that frame, m/s, None where the
-    network tells none. voxels_left_out: LiDAR voxels that the network had no room for. cameras_used: name -> age in seconds
-    (reference stamp minus exposure). past_stamps_ns: of the past frame at each age that the network looks at, 0 where none was
-    known. forgotten: why the past was forgotten before this frame, '' if it was not. sweeps_used: ages in seconds of the LiDAR
-    sweeps used. intended: network that was asked for where another, or the same with an input masked, stands in; fallback: why (see
-    runtime.fallback), '' where none does. timings_ms: by stage.
+    network tells none. voxels_left_out: LiDAR voxels that the network had no room for. boxes: of networks that find boxes, the
+    most certain first, also those that hold no voxel; None for others. points: of networks that label LiDAR points, None for others
+    and without a sweep. cameras_used: name -> age in seconds (reference stamp minus exposure). past_stamps_ns: of the past frame at
+    each age that the network looks at, 0 where none was known. forgotten: why the past was forgotten before this frame, '' if it
+    was not. sweeps_used: ages in seconds of the LiDAR sweeps used. intended: network that was asked for where another, or the same
+    with an input masked, stands in; fallback: why (see runtime.fallback), '' where none does. timings_ms: by stage.
     """
 
     stamp_ns: int
@@ -98,6 +125,8 @@ class OccupancyPrediction:
     ego_from_grid: np.ndarray = field(default_factory=lambda: np.eye(4))
     flow: np.ndarray | None = None
     voxels_left_out: int = 0
+    boxes: tuple[Box, ...] | None = None
+    points: PointLabels | None = None
     past_stamps_ns: tuple[int, ...] = ()
     forgotten: str = ''
     sweeps_used: tuple[float, ...] = ()

@@ -87,8 +87,9 @@ class TemporalMemory:
         offsets = self._history.offsets_s
         if not offsets:
             return
-        kept = (replace(frame.memory, map=None) if self._form == EXACT
-                else FrameMemory(map=frame.memory.map, stereo=frame.memory.stereo))
+        kept = frame.memory
+        if kept.prepared is not None:  # else the map is all there is
+            kept = replace(kept, map=None) if self._form == EXACT else FrameMemory(map=kept.map, stereo=kept.stereo)
         reach_ns, matching_ns = (round((offset + self._history.tolerance_s) * 1e9) for offset in (offsets[-1], offsets[0]))
         self._frames = [self._thinned(old, frame.stamp_ns - old.stamp_ns > matching_ns) for old in self._frames
                         if frame.stamp_ns - old.stamp_ns <= reach_ns]

@@ -106,3 +106,17 @@ def test_voxels_move_as_the_object_they_belong_to() -> None:
     flow = flow_of(ids, objects)
     assert flow.shape == (2, 2, 1, 2)
     assert flow[0, 0, 0].tolist() == [1, 2] and flow[1, 1, 0].tolist() == [0, 0] and not flow[0, 1].any()
+
+
+def test_labelled_points_are_counted_and_kept():
+    counts = Counts()
+    truth = np.array([0, 4, 4, 11, 11], np.uint8)
+    counts.add_points(Answer(np.zeros((1, 1, 1), np.uint8), points=np.array([4, 4, 11, 11, 11], np.uint8)), truth)
+    again = Counts.from_arrays(counts.arrays())
+    again += counts
+    scores = summary(again)
+    assert scores['lidarseg_miou'] == pytest.approx(100 * (1 / 2 + 2 / 3) / 2, abs=1e-5)
+    assert scores['lidarseg_miou_with_noise'] is None  # classes that never occur make it NaN
+    assert scores['classes']['car']['lidarseg_iou'] == 50.0 and scores['classes']['bus']['lidarseg_iou'] is None
+    with pytest.raises(ValueError, match='3 labelled points, but truth has 5'):
+        counts.add_points(Answer(np.zeros((1, 1, 1), np.uint8), points=np.zeros(3, np.uint8)), truth)

@@ -16,6 +16,7 @@ from occ_perception.catalogue import NETWORKS, ImagePreprocessing, entry
 from occ_perception.engines.torch_engine import TorchEngine
 from occ_perception.geometry.column_lift import OUTSIDE, build_lift_tables
 from occ_perception.networks.build import build_network
+from occ_perception.networks.panoocc.config import PUBLISHED_FILES
 from occ_perception.networks.parts.coordinate_attention import CoordinateAttention
 from occ_perception.networks.parts.mscf import Mscf
 from occ_perception.runtime.intake.image import fit
@@ -26,6 +27,7 @@ GOLDEN = Path(__file__).resolve().parents[1] / 'golden'
 PUBLISHED_TABLES = {
     'flashocc-stbase-4d-stereo-512x1408': 'flashocc-stbase-4d-stereo-512x1408_4x4_2e-4',
     'scocc-stbase-4d-stereo-512x1408': 'scocc-stbase-4d-stereo-512x1408_4x4_2e-4',
+    **PUBLISHED_FILES,
 }
 """Catalogue names whose published configuration files have another one."""
 NAMES = ('flashocc-r50-M0', 'scocc-r50', 'flashocc-r50-4d-stereo', 'panoptic-flashocc-r50-depth-pano',

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from array import array
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from fake_predictor import FakePredictor
 
 from occ_msgs.msg import VoxelGrid
+from occ_perception.catalogue import LIDAR
 from occ_perception.geometry.transforms import matrix, rotation_from_quaternion
-from occ_perception.geometry.voxel_grid import OCC3D_GRID
+from occ_perception.geometry.voxel_grid import OCC3D_GRID, VoxelGridSpec
 from occ_perception.labels import OCC3D
 from occ_perception.nodes.conversions import (
     SWEEP_FIELDS,
@@ -28,7 +30,8 @@ from occ_perception.nodes.conversions import (
     time_message,
     voxel_grid_message,
 )
-from occ_perception.runtime.frames import LidarSweep, SensorFrame
+from occ_perception.nodes.detections import detection_array_message
+from occ_perception.runtime.frames import Box, LidarSweep, OccupancyPrediction, SensorFrame
 from occ_perception.runtime.intake.decode import decode_raw
 
 STAMP = 1_600_000_000_123_456_789
@@ -137,3 +140,33 @@ def test_instances_and_timings() -> None:
     timings = stage_timings_message({'a': 1.5, 'b': 2}, STAMP, 'base_link')
     assert timings.stages == ['a', 'b']
     assert list(timings.milliseconds) == [1.5, 2.0]
+
+
+class _Plain:
+    """Stands for a message of vision_msgs, which has no wheel: takes any field, nested ones come into being."""
+
+    def __init__(self, **fields) -> None:
+        self.__dict__.update(fields)
+
+    def __getattr__(self, name: str):
+        value = [] if name == 'detections' else _Plain()
+        self.__dict__[name] = value
+        return value
+
+
+def test_boxes_become_detections_in_the_vehicles_frame() -> None:
+    quarter = matrix(rotation_from_quaternion(0, 0, -np.sqrt(0.5), np.sqrt(0.5)), (1.0, 0.0, 2.0))
+    box = Box(4, 0.75, (3.0, 1.0, -1.0), (4.0, 2.0, 1.5), 0.5, (0.0, 0.0, 0.0))
+    labels = np.zeros((2, 2, 2), np.uint8)
+    grid = VoxelGridSpec((0.0, 0.0, 0.0), 1.0, (2, 2, 2))
+    prediction = OccupancyPrediction(5, 'x', grid, labels, labels.astype(np.uint16), (), {}, LIDAR, quarter, boxes=(box,))
+    messages = SimpleNamespace(Detection3DArray=_Plain, Detection3D=_Plain, ObjectHypothesisWithPose=_Plain)
+    array = detection_array_message(prediction, 'base_link', messages)
+    (one,) = array.detections
+    assert array.header.frame_id == one.header.frame_id == 'base_link'
+    (told,) = one.results
+    assert (told.hypothesis.class_id, told.hypothesis.score) == ('car', 0.75)
+    centre, turn = one.bbox.center.position, one.bbox.center.orientation
+    assert (centre.x, centre.y, centre.z) == pytest.approx((2.0, -3.0, 1.0))
+    assert 2 * np.arctan2(turn.z, turn.w) == pytest.approx(0.5 - np.pi / 2)
+    assert (one.bbox.size.x, one.bbox.size.y, one.bbox.size.z) == (4.0, 2.0, 1.5)

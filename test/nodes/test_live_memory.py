@@ -7,18 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rclpy.serialization import deserialize_message, serialize_message
-from rclpy.time import Time
 from replays import Heard, replayed
 from small_bag import START_NS, turning, write_bag
-from tf2_msgs.msg import TFMessage
-from tf2_ros import Buffer
+from tf_frames import TfFrames
 
 from occ_perception.catalogue import NUSCENES_CAMERAS
-from occ_perception.datasets.bag_frames import BagFrames
-from occ_perception.datasets.bag_reader import Bag
 from occ_perception.engines.select import shipped_file
 from occ_perception.labels import THINGS
-from occ_perception.nodes.conversions import instance_array_message, labels_of, transform_matrix, voxel_grid_message
+from occ_perception.nodes.conversions import instance_array_message, labels_of, voxel_grid_message
 from occ_perception.runtime.frames import OccupancyPrediction
 from occ_perception.runtime.predictor import Predictor
 
@@ -51,37 +47,12 @@ def at_key_frames(bag: Path, weights: str) -> Heard:
     return replayed(bag, NETWORK, weights, 'torch', {'max_rate': 2.0})
 
 
-class TfFrames(BagFrames):
-    """Frames of a bag with poses from a tf buffer: tf interpolates quaternions, which differs in the last bits."""
-
-    def __init__(self, bag: Path) -> None:
-        super().__init__(bag)
-        self._buffer = Buffer()
-        with Bag(bag) as opened:
-            for message in opened.messages({'/tf', '/tf_static'}):
-                take = self._buffer.set_transform if message.topic == '/tf' else self._buffer.set_transform_static
-                for one in deserialize_message(message.data, TFMessage).transforms:
-                    take(one, 'bag')
-        for name, mount in self._mounts.items():
-            exact = self._lookup('base_link', name, START_NS)
-            np.testing.assert_allclose(exact, mount, atol=1e-12)
-            self._mounts[name] = exact
-
-    def _lookup(self, target: str, source: str, stamp_ns: int) -> np.ndarray:
-        return transform_matrix(self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns)).transform)
-
-    def pose(self, stamp_ns: int) -> np.ndarray:
-        exact = self._lookup('odom', 'base_link', stamp_ns)
-        np.testing.assert_allclose(exact, super().pose(stamp_ns), atol=1e-12)
-        return exact
-
-
 def sent(message):
     """A message as it comes out at the other end: some fields are float32."""
     return deserialize_message(serialize_message(message), type(message))
 
 
-def offline(heard: Heard, predictor: Predictor, frames: BagFrames) -> list[OccupancyPrediction]:
+def offline(heard: Heard, predictor: Predictor, frames: TfFrames) -> list[OccupancyPrediction]:
     """Predictions at the key frames, after seeing that they are what was heard: voxels, instance ids, boxes, velocities."""
     assert list(heard.voxels) == list(heard.instances) == KEY_STAMPS
     predictions = [predictor.predict(frames.frame(stamp)) for stamp in KEY_STAMPS]

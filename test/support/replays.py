@@ -10,6 +10,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from live import Ear, ros, running, until
+from sensor_msgs.msg import PointCloud2
 
 from occ_msgs.msg import InstanceArray, VoxelGrid
 from occ_perception.datasets.dialects import Sources
@@ -25,11 +26,12 @@ LOSSLESS = {'depth': 200, 'reliability': 'reliable'}
 
 @dataclass
 class Heard:
-    """What a replay gave. voxels and instances: messages by reference stamp; predictions: all, in order; diagnostics: the values of
-    the occupancy node's status messages; tally: serving.Tally at the end."""
+    """What a replay gave. voxels, instances and points (of networks that label them): messages by reference stamp; predictions:
+    all, in order; diagnostics: the values of the occupancy node's status messages; tally: serving.Tally at the end."""
 
     voxels: dict[int, VoxelGrid] = field(default_factory=dict)
     instances: dict[int, InstanceArray] = field(default_factory=dict)
+    points: dict[int, PointCloud2] = field(default_factory=dict)
     predictions: list[OccupancyPrediction] = field(default_factory=list)
     diagnostics: list[dict[str, str]] = field(default_factory=list)
     tally: Any = None
@@ -86,7 +88,7 @@ def replayed(bag: Path, network: str, weights: str = '', backend: str = 'auto', 
 
     with ros() as context, running(specs, context, make) as system_, contextlib.closing(Ear(
             context, voxels=(VoxelGrid, 'occ/voxels', 200), instances=(InstanceArray, 'occ/instances', 200),
-            diagnostics=(DiagnosticArray, '/diagnostics', 50))) as ear:
+            points=(PointCloud2, 'occ/point_labels', 200), diagnostics=(DiagnosticArray, '/diagnostics', 50))) as ear:
         assert system_.start()
         if during is not None:
             during(system_, ear)
@@ -94,10 +96,13 @@ def replayed(bag: Path, network: str, weights: str = '', backend: str = 'auto', 
         assert until(lambda: (t := system_.tally()).published + sum(t.dropped.values()) == t.due, timeout_s), system_.tally()
         heard.tally = system_.tally()
         assert ear.wait(lambda got: len(got['voxels']) == len(got['instances']) == heard.tally.published)
+        labelled = sum(prediction.points is not None for prediction in heard.predictions[1:])  # the first one warmed up
+        assert ear.wait(lambda got: len(got['points']) >= labelled)
         spoken = len(ear.heard['diagnostics'])
         ear.wait(lambda got: len(got['diagnostics']) > spoken + 3, 3)
     heard.voxels = {stamp_ns(message.header.stamp): message for message in ear.heard['voxels']}
     heard.instances = {stamp_ns(message.header.stamp): message for message in ear.heard['instances']}
+    heard.points = {stamp_ns(message.header.stamp): message for message in ear.heard['points']}
     heard.diagnostics = [{pair.key: pair.value for pair in status.values} for message in ear.heard['diagnostics']
                          for status in message.status if status.name.endswith('occupancy: status')]
     return heard

@@ -35,9 +35,9 @@ class PanoOccConfig:
     levels: of the feature pyramid. queries: voxel queries along y, x, z. origin_m, extent_m: the box that they fill, in the ego
     frame or, with `panoptic`, the LiDAR's. channels, heads, feed_forward: of every attention layer. encoder_layers, box_layers: how
     many. self_points: places that a voxel looks at in each volume. panoptic: the form that labels LiDAR points and finds boxes,
-    with a recurrent volume (one key frame back) and classes 0 noise ... 16; else the Occ3D form, with volumes of past_frames key
-    frames, each frame_step key frames apart, stacked, and classes 0 ... 17 free. boxes: queries of the box decoder. voxel_channels:
-    of a fine voxel. fine_points: LiDAR points are looked up in a finer grid (published as HR_TEST).
+    with a recurrent volume (one key frame back, unless past_frames is 0) and classes 0 noise ... 16; else the Occ3D form, with
+    volumes of past_frames key frames, each frame_step key frames apart, stacked, and classes 0 ... 17 free. boxes: queries of the
+    box decoder. voxel_channels: of a fine voxel. fine_points: LiDAR points are looked up in a finer grid (published as HR_TEST).
     """
 
     backbone: BackboneConfig | InternImageConfig = CaffeBackboneConfig(blocks=(3, 4, 23, 3), outputs=(0, 1, 2, 3))
@@ -82,7 +82,7 @@ CONFIGS = {
     'panoocc-small': _SMALL,
     'panoocc-base': _BASE,
     'panoocc-base-pretrain': _BASE,
-    'panoocc-panoptic-small-1f': replace(_PANOPTIC, self_points=4),
+    'panoocc-panoptic-small-1f': replace(_PANOPTIC, self_points=4, past_frames=0),
     'panoocc-panoptic-small-4f': _PANOPTIC,
     'panoocc-panoptic-base-4f': replace(_PANOPTIC, backbone=_RESNET_101),
     'panoocc-panoptic-large-4f': replace(_PANOPTIC, backbone=InternImageConfig(), fine_points=True),

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from occ_perception.catalogue import ImagePreprocessing
+from occ_perception.geometry.ego_motion import MOTION_NUMBERS
 from occ_perception.labels import FREE
 from occ_perception.networks.panoocc.boxes import BoxDecoder, BoxOutput, class_branch, code_branch, placed
 from occ_perception.networks.panoocc.config import CaffeBackboneConfig, InternImageConfig, PanoOccConfig
@@ -27,8 +28,8 @@ from occ_perception.networks.parts.resnet import ResNet
 
 LEAST_OCCUPIED = 0.05
 """Voxels that are less likely to be occupied are free, whatever their class scores say (published)."""
-MOTION_NUMBERS = 18
-"""Length of the ego-motion vector, see runtime.ego_motion."""
+PANOPTIC_OCCUPIED = 0.2
+"""Probability of its likeliest class from which a voxel of the panoptic form is shown as occupied by the published code."""
 
 
 class PanoOccOutput(NamedTuple):
@@ -70,7 +71,7 @@ class Head(nn.Module):
         super().__init__()
         height, width, levels = config.queries
         # training's weights of the box codes; nothing here reads them
-        self.code_weights = nn.Parameter(torch.tensor([1.0] * 8 + [0.2, 0.2]), requires_grad=False)
+        self.register_buffer('code_weights', torch.tensor([1.0] * 8 + [0.2, 0.2]))
         self.bev_embedding = nn.Embedding(height * width * levels, config.channels)
         self.query_embedding = nn.Embedding(config.boxes, 2 * config.channels)
         self.positional_encoding = PositionalEncoding(config)
@@ -109,7 +110,7 @@ class PanoOcc(nn.Module):
         return self.img_neck(self.img_backbone(self.normalise(images)))
 
     def encode(self, pyramid: Sequence[Tensor], views: ViewTensors, motion: Tensor) -> Tensor:
-        """Voxel volume (C, Z, H, W) of one frame; motion: (18,) of runtime.ego_motion."""
+        """Voxel volume (C, Z, H, W) of one frame; motion: (18,) of geometry.ego_motion."""
         head = self.pts_bbox_head
         transformer = head.transformer
         own = transformer.cams_embeds[:, :, None, None]
@@ -154,3 +155,30 @@ def occupancy_labels(logits: Tensor, occupied: Tensor) -> Tensor:
     labels = logits.argmax(0).byte()
     labels = torch.where(occupied.sigmoid() < LEAST_OCCUPIED, torch.full_like(labels, FREE), labels)
     return labels.permute(2, 1, 0)
+
+
+def panoptic_labels(logits: Tensor, rows: Sequence[Tensor], heights: int) -> Tensor:
+    """Labels (X, Y, Z) uint8 of an even grid, of panoptic logits (classes, Z', Y', X').
+
+    rows: geometry.volume_lookup.axis_matrix of the grid's middles along x, y and of `heights` places per voxel along z. A voxel has
+    the class that scores highest in any of its places; it is free below PANOPTIC_OCCUPIED.
+    """
+    along_x, along_y, along_z = rows
+    scores = torch.full((1,), -torch.inf, device=logits.device)
+    labels = torch.zeros(1, dtype=torch.uint8, device=logits.device)
+    for at in range(heights):
+        part = torch.einsum('kz,czyx->ckyx', along_z[at::heights], logits)
+        best, label = (along_y @ part @ along_x.t()).max(0)
+        labels = torch.where(best > scores, label.byte(), labels)
+        scores = torch.maximum(best, scores)
+    labels = torch.where(scores.sigmoid() > PANOPTIC_OCCUPIED, labels, torch.full_like(labels, FREE))
+    return labels.permute(2, 1, 0)
+
+
+def point_labels(logits: Tensor, index: Tensor, share: Tensor) -> Tensor:
+    """(M,) uint8 classes 0 (noise) ... 16 of points, of panoptic logits and geometry.volume_lookup.point_sums (M, K)."""
+    scores = logits.new_zeros(len(logits), len(index))
+    flat = logits.flatten(1)
+    for corner in range(index.shape[1]):
+        scores = scores + flat[:, index[:, corner]] * share[:, corner]
+    return scores.argmax(0).byte()
