@@ -15,6 +15,7 @@ import torch
 from occ_perception import catalogue
 from occ_perception.checkpoints import save_weights
 from occ_perception.engines.panoocc_graphs import PanoOccGraph, default_view_caps, example_feeds, torch_outputs_of
+from occ_perception.labels import THINGS
 from occ_perception.networks.build import build_network
 from occ_perception.networks.flashocc.config import BackboneConfig
 from occ_perception.networks.panoocc import config
@@ -58,6 +59,9 @@ def _weights(name: str, path: Path) -> Path:
     hook = decoder.register_forward_hook(centre)
     torch_outputs_of(PanoOccGraph(network), example_feeds(network, catalogue.entry(name), default_view_caps(network)))
     hook.remove()
+    if name == STACKED:  # thousands of components of things would have to be followed
+        with torch.no_grad():
+            decoder.classifier.bias[list(THINGS)] -= 1e3
     save_weights(network.state_dict(), path, half=False)
     return path
 
