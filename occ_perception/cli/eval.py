@@ -160,6 +160,7 @@ def request_of(args: argparse.Namespace) -> Request:
 
     row = catalogue.entry(args.network)
     options = FrameOptions(args.labels or default_labels(args.data), args.make_instances,
+                           lidar=row.lidar,
                            rate_hz=row.rate_hz if args.all_sweeps else 0.0, ego_pose_of=args.ego_pose_of)
     split = (args.scene or args.live.stem) if args.live else args.split
     cores = len(os.sched_getaffinity(0))

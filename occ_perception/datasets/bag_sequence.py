@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from occ_perception.catalogue import LidarSpec
 from occ_perception.datasets.bag_frames import BagFrames
 from occ_perception.datasets.occ3d import OccupancyTruth, read_truth
 from occ_perception.datasets.sequences import DrivingSequence, Moment
@@ -16,18 +17,19 @@ from occ_perception.runtime.intake.assembly import RateThinner
 class BagSequence(DrivingSequence):
     """The LiDAR stamps of a bag that have truth, at most rate_hz per second (0: all), as the nodes would choose them.
 
-    truth_files: by stamp in nanoseconds. Raises what BagFrames raises, once a frame is asked for.
+    truth_files: by stamp in nanoseconds. lidar: of a network whose earlier sweeps are to go along. Raises what BagFrames raises,
+    once a frame is asked for.
     """
 
-    def __init__(self, bag: Path, truth_files: Mapping[int, Path], rate_hz: float = 0.0) -> None:
-        self.name, self._bag, self._truth_files, self._rate_hz = bag.stem, bag, truth_files, rate_hz
+    def __init__(self, bag: Path, truth_files: Mapping[int, Path], rate_hz: float = 0.0, lidar: LidarSpec | None = None) -> None:
+        self.name, self._bag, self._truth_files, self._rate_hz, self._lidar = bag.stem, bag, truth_files, rate_hz, lidar
 
     @property
     def moments(self) -> Sequence[Moment]:
         return self._moments
 
     def sensors(self, index: int) -> SensorFrame:
-        return self.bag.frame(self._moments[index].stamp_ns)
+        return self.bag.frame(self._moments[index].stamp_ns, self._lidar)
 
     def truth(self, index: int) -> OccupancyTruth:
         return read_truth(self._truth_files[self._moments[index].stamp_ns])

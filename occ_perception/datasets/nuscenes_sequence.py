@@ -6,11 +6,12 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 
-from occ_perception.catalogue import NUSCENES_CAMERAS
+from occ_perception.catalogue import NUSCENES_CAMERAS, LidarSpec
 from occ_perception.datasets import image_labels, lidarseg, openoccupancy
 from occ_perception.datasets.dialects import NUSCENES_OFFSETS_S
 from occ_perception.datasets.files import read_image, read_table_of_floats
@@ -21,6 +22,7 @@ from occ_perception.datasets.panoptic_labels import boxes_of, with_instances
 from occ_perception.datasets.sequences import DrivingSequence, Moment
 from occ_perception.geometry.transforms import apply, inverse
 from occ_perception.runtime.frames import CameraImage, LidarSweep, SensorFrame
+from occ_perception.runtime.intake.sweep_history import sweeps_by_age
 from occ_perception.runtime.intake.sweeps import move_to_reference
 
 NEAR_NS = 45_000_000
@@ -38,15 +40,15 @@ class FrameOptions:
 
     labels: folder of labels under the data set's root, <scene>/<sample token>/labels.npz in it; '' takes occ3d_panoptic (labels
     with instances) where it is there, else gts; a folder openocc... holds OpenOcc labels. make_instances: give instances to labels
-    that have none, from the annotated boxes. sweeps_s: earlier LiDAR sweeps of so many seconds go along. rate_hz: also frames
-    between the key frames, at most so many per second (0: key frames only). ego_pose_of: the sensor whose ego pose is the
-    frame's; published networks of the BEVDet line were trained and scored with that of CAM_FRONT_LEFT, though the labels are those
-    of LIDAR_TOP.
+    that have none, from the annotated boxes. lidar: of a network whose earlier LiDAR sweeps go along, as it looks at them. rate_hz:
+    also frames between the key frames, at most so many per second (0: key frames only). ego_pose_of: the sensor whose ego pose is
+    the frame's; published networks of the BEVDet line were trained and scored with that of CAM_FRONT_LEFT, though the labels are
+    those of LIDAR_TOP.
     """
 
     labels: str = ''
     make_instances: bool = False
-    sweeps_s: float = 0.0
+    lidar: LidarSpec | None = None
     rate_hz: float = 0.0
     ego_pose_of: str = LIDAR
 
@@ -80,14 +82,13 @@ class NuScenesSequence(DrivingSequence):
 
     def _sweeps(self, lidar: SampleData, reference: np.ndarray) -> tuple[LidarSweep, ...]:
         """The sweep and earlier ones, newest first, in the ego frame of the reference pose."""
-        window_ns = round(1e9 * self.options.sweeps_s)
-        sweeps = [_moved(lidar, reference, 0)]
-        for earlier in self.tables.earlier(lidar):
-            age_ns = lidar.stamp_ns - earlier.stamp_ns
-            if age_ns > window_ns:
-                break
-            sweeps.append(_moved(earlier, reference, age_ns))
-        return tuple(sweeps)
+        spec = self.options.lidar or LidarSpec()
+        reach_ns = round(1e9 * (max(spec.ages_s, default=0.0) + spec.tolerance_s)) if spec.ages_s else 0
+        near = takewhile(lambda reading: lidar.stamp_ns - reading.stamp_ns <= reach_ns, self.tables.earlier(lidar))
+        earlier = {reading.stamp_ns: reading for reading in near}
+        chosen = sweeps_by_age(list(earlier), lidar.stamp_ns, spec.ages_s, spec.tolerance_s)
+        return (_moved(lidar, reference, 0), *(_moved(earlier[stamp], reference, lidar.stamp_ns - stamp)
+                                               for stamp in chosen if stamp is not None))
 
     def truth(self, index: int) -> OccupancyTruth:
         path = self.label_path(index)

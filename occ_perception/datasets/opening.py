@@ -36,7 +36,7 @@ def open_sequences(source: DataSource) -> list[DrivingSequence]:
     """
     if is_bag(source.root):
         truth = truth_by_stamp(truth_folder(source.root))
-        return [BagSequence(source.root, truth, source.options.rate_hz)]
+        return [BagSequence(source.root, truth, source.options.rate_hz, source.options.lidar)]
     if is_waymo(source.root):
         return list(open_waymo(source.root, source.split))
     tables = NuScenes(source.root, source.version)

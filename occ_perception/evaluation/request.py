@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,9 @@ class Request:
                 'backend': self.chosen_backend, 'precision': self.chosen_precision, 'memory': self.memory,
                 'published_centers': self.published_centers, 'everywhere': self.everywhere,
                 'data': str(self.source.root.resolve()), 'version': self.source.version, 'labels': options.labels,
-                'make_instances': options.make_instances, 'rate_hz': options.rate_hz, 'sweeps_s': options.sweeps_s,
-                'ego_pose_of': options.ego_pose_of, 'rays': self.rays, 'skip_corrupt': self.skip_corrupt}
+                'make_instances': options.make_instances, 'rate_hz': options.rate_hz,
+                'lidar': None if options.lidar is None else asdict(options.lidar), 'ego_pose_of': options.ego_pose_of,
+                'rays': self.rays, 'skip_corrupt': self.skip_corrupt}
 
     @property
     def key(self) -> str:

@@ -114,13 +114,15 @@ def make_predictor(network: str, weights: str, values: Mapping[str, Any]) -> Pre
         return predictor
 
     whole = loaded(network, weights)
+    if not whole.entry.sees_by_lidar or not whole.entry.cameras:
+        return whole
     stand_ins: dict[str, PredictorLike] = {}
     for lacking, what in ((NO_LIDAR, 'lidar'), (NO_CAMERAS, 'cameras')):
         name = values[f'fallback_without_{what}']
-        if name and whole.entry.sees_by_lidar and whole.entry.cameras:
+        if name:
             check_stand_in(whole.entry, lacking, name)
             stand_ins[lacking] = whole if name == MASK else loaded(name, values[f'weights_without_{what}'], whole.tracker)
-    return FallbackPredictor(whole, stand_ins, values['fallback_hold']) if whole.entry.sees_by_lidar else whole
+    return FallbackPredictor(whole, stand_ins, values['fallback_hold'])
 
 
 class OccupancyNode(LifecycleNode):
@@ -157,7 +159,7 @@ class OccupancyNode(LifecycleNode):
         if values['reference'] != LIDAR and values['reference'] not in values['cameras']:
             raise ValueError(f'parameter reference is {values["reference"]!r}, must be {LIDAR} or one of '
                              f'{", ".join(values["cameras"])}')
-        if values['reference'] != LIDAR and entry(values['network']).lidar is not None:
+        if values['reference'] != LIDAR and entry(values['network']).sees_by_lidar:
             raise ValueError(f'parameter reference is {values["reference"]!r}, but {values["network"]} looks at LiDAR points: only '
                              f'{LIDAR} gives them')
         stand_in = values['stand_in'] if values['reference'] == LIDAR and names else ''

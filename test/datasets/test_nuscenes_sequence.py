@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from small_tree import START_US, pose, truth, wall, write_tree
 
-from occ_perception.catalogue import NUSCENES_CAMERAS
+from occ_perception.catalogue import NUSCENES_CAMERAS, LidarSpec
 from occ_perception.datasets.dialects import NUSCENES_OFFSETS_S
 from occ_perception.datasets.files import CorruptFileError
 from occ_perception.datasets.nuscenes_sequence import FrameOptions
@@ -55,10 +55,11 @@ def test_key_frames(tree: Path) -> None:
 
 
 def test_sweeps_are_moved_to_the_frame(tree: Path) -> None:
-    sweeps = opened(tree, sweeps_s=0.2).sensors(1).sweeps
+    spec = LidarSpec(ages_s=(0.05, 0.11, 0.2, 9.0))
+    sweeps = opened(tree, lidar=spec).sensors(1).sweeps
     expected = apply(inverse(pose(0.5)), wall())
-    assert len(sweeps) == 5
-    for number, sweep in enumerate(sweeps):
+    assert len(sweeps) == 4  # there is none of the last age
+    for number, sweep in zip((0, 1, 2, 4), sweeps, strict=True):
         assert sweep.points.dtype == np.float32
         np.testing.assert_allclose(sweep.points[:, :3], expected, atol=1e-4)
         assert (sweep.points[:, 3] == 7).all()
