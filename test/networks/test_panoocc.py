@@ -318,3 +318,65 @@ def test_every_stage_equals_the_published_code():
     beyond = {name: error for name, error in errors.items()
               if error >= (TOLERANCE if name.endswith(exact) else MOVED_TOLERANCE)}
     assert len(errors) > 40 and not beyond, errors
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(('name', 'recorded', 'setup'), [
+    ('panoocc-panoptic-small-4f', 'panoptic_PanoOcc_small_4f', 'panoptic_small'),
+    ('panoocc-panoptic-base-4f', 'panoptic_PanoOcc_base_4f', 'panoptic_base'),
+    ('panoocc-panoptic-small-1f', 'panoptic_PanoOcc_small_1f', 'panoptic_small')])
+def test_panoptic_stages_equal_the_published_code(name, recorded, setup, shared, monkeypatch):
+    """Two key frames in a row, where recordings of them are at hand."""
+    path = shared / 'conformance' / 'golden' / 'panoocc' / f'{recorded}.npz'
+    if not path.is_file():
+        pytest.skip(f'no recording at {path}')
+    monkeypatch.syspath_prepend(str(shared / 'conformance'))
+    import deterministic
+    import panoocc_inputs
+
+    golden, row, config = np.load(path), entry(name), CONFIGS[name]
+    network = PanoOcc(config, row.preprocessing).eval()
+    table = {key: value for key, value in key_tables.module_table(network).items() if not key.endswith('code_weights')}
+    network.load_state_dict({key: torch.from_numpy(np.asarray(value)) for key, value in deterministic.fill_state(table).items()},
+                            strict=False)
+    points = query_points(config.queries, config.origin_m, config.extent_m)
+    errors, before, last = {}, None, (np.zeros(3), 0.0)
+    for position, age in ((0, 1), (1, 0)):
+        given = panoocc_inputs.frame(age, setup)
+        height, width = given['img_shape'][:2]
+        unit = np.diag([1 / width, 1 / height, 1.0])
+        tables = build_view_tables(points, unit @ given['lidar2img'][:, :3], np.ones(6, bool))
+        motion = given['can_bus'].copy()
+        place, angle = motion[:3].copy(), motion[-1]
+        motion[:3] -= last[0]
+        motion[-1] -= last[1]
+        last = place, angle
+        seen: dict[str, torch.Tensor] = {}
+        hooks = [recorded_by(seen, layer, f'encoder_layer{number}.0')
+                 for number, layer in enumerate(network.pts_bbox_head.transformer.cam_encoder.layers)]
+        with torch.inference_mode():
+            maps = network.img_backbone(torch.from_numpy(given['img'][0]))
+            pyramid = network.img_neck(maps)
+            volume = network.encode(pyramid, ViewTensors(*map(torch.from_numpy, tables.arrays().values())),
+                                    torch.from_numpy(motion.astype(np.float32)))
+            past = []
+            if before is not None and config.past_frames:
+                mount = given['lidar2ego']
+                moved = np.linalg.inv(np.linalg.inv(mount) @ np.linalg.inv(given['ego2global']) @ before[1] @ mount)
+                moved[2, 3] = 0
+                past = [warp_volume(before[0], torch.from_numpy(volume_warp(moved, config.origin_m, config.extent_m)))]
+            fused = network.fuse(volume, past)
+            output = network.decode(volume, fused)
+        for hook in hooks:
+            hook.remove()
+        before = output.volume, given['ego2global']
+        seen |= {f'img_backbone.{i}': x for i, x in enumerate(maps)} | {f'img_neck.{i}': x for i, x in enumerate(pyramid)}
+        seen |= {'temporal_encoder.0': volume_tokens(fused)}
+        for stage, value in seen.items():
+            key = f'f{position}/{stage}@0'
+            if f'{key}/val' in golden.files:
+                expected = golden[f'{key}/val'].astype(np.float64)
+                got = value.numpy().reshape(-1)[golden[f'{key}/idx']]
+                errors[key] = float(np.sqrt(((got - expected) ** 2).mean() / (expected ** 2).mean()))
+    limit = TOLERANCE if name != 'panoocc-panoptic-base-4f' else MOVED_TOLERANCE
+    assert errors and max(errors.values()) < limit, errors
