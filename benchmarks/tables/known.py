@@ -13,7 +13,7 @@ COMMANDS = {
     'backends': 'python -m benchmarks.backends NAME --save', 'gpu': 'python -m benchmarks.gpu',
     'export': 'python -m benchmarks.exports', **{name: f'python -m benchmarks.{name} --save' for name in (
         'memory_forms', 'sample_network', 'instances', 'ray_metrics', 'sensor_path', 'stages', 'bag_to_topic', 'scaling',
-        'view_transform', 'panoocc')}}
+        'view_transform', 'panoocc', 'sparse_encoder')}}
 """What fills the table of a benchmark."""
 RUNTIMES = {'torch_f32': 'eager PyTorch f32', 'torch_f32_channels_last': '... channels last', 'onnxruntime_f32': 'ONNX Runtime f32',
             'openvino_f32': 'OpenVINO f32', 'openvino_bf16': 'OpenVINO bf16', 'openvino_int8': 'OpenVINO int8',
