@@ -15,6 +15,8 @@ import torch
 from occ_perception.catalogue import NETWORKS, entry
 from occ_perception.checkpoints import load_weights
 from occ_perception.checkpoints.importing import import_checkpoint
+from occ_perception.engines.protocol import LidarInput
+from occ_perception.engines.torch_lidar_engine import TorchLidarEngine
 from occ_perception.geometry.column_lift import build_lift_tables
 from occ_perception.geometry.neighbour_tables import build_neighbour_tables
 from occ_perception.geometry.voxelise import voxelise_in_order
@@ -22,6 +24,8 @@ from occ_perception.networks.build import build_network
 from occ_perception.networks.parts.lift_splat import LiftTensors
 from occ_perception.networks.parts.sparse_conv import SparseConv3d
 from occ_perception.networks.parts.sparse_encoder import SparseTensors
+from occ_perception.runtime.memory import CameraSet, Remembered, TemporalMemory
+from occ_perception.runtime.sequence import place_frames
 
 GOLDEN = Path(__file__).resolve().parents[1] / 'golden'
 PUBLISHED = {
@@ -138,3 +142,78 @@ def test_the_teacher_of_a_student_is_left_out(tmp_path: Path) -> None:
     imported = import_checkpoint(tmp_path / 'student.pth')
     assert imported.manifest.network == 'effocc-student-r50'
     assert any('216 tensors' in note for note in imported.notes)
+
+
+def recorded_fusionocc(golden: np.lib.npyio.NpzFile) -> torch.nn.Module:
+    """FusionOcc with the weights behind its figures.
+
+    Kernels are made in mmcv's layout. The recording ran them in spconv 2.x, whose shortcut for kernels of one cell reads the memory
+    of (out, in) as (in, out): so do these.
+    """
+    network = build_network('fusionocc-swinb-512x1408').eval()
+    own = network.state_dict()
+    sparse = set(kernels(network))
+    table = {key: (tuple(value.shape), '') for key, value in own.items()
+             if 'relative_position_index' not in key and key not in sparse}
+    state = {key: torch.from_numpy(np.asarray(value)) for key, value in reference_inputs.calibrated(
+        reference_inputs.weights(table, 'scocc'), golden['norms'], golden['scales']).items()}
+    for key in sparse:
+        out, *kernel, inward = own[key].shape
+        shape = (*kernel, inward, out)
+        drawn = reference_inputs.generator(key).standard_normal(shape) * np.sqrt(2 / np.prod(shape[:-1]))
+        state[key] = torch.from_numpy(drawn.astype(np.float32)).permute(4, 0, 1, 2, 3)
+        if kernel == [1, 1, 1]:
+            state[key] = state[key].reshape(-1).view(inward, out).t().reshape(out, 1, 1, 1, inward)
+    network.load_state_dict({**own, **state})
+    return network
+
+
+def fusionocc_lidar(network: torch.nn.Module) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Voxels and tables of the cloud behind the figures."""
+    branch = network.config.lidar
+    voxels = voxelise_in_order(reference_points.key_sweeps(branch.voxels), branch.voxels, 100_000)
+    tables = build_neighbour_tables(voxels.coords, branch.sparse)
+    return tables.padded_features(voxels.features), tables.arrays()
+
+
+@pytest.mark.heavy
+def test_fusionocc_lidar_branch_gives_the_published_figures() -> None:
+    golden = np.load(GOLDEN / 'fusionocc.npz')
+    network = recorded_fusionocc(golden)
+    features, tables = fusionocc_lidar(network)
+    assert relative_error(features, golden, 'features') < 1e-6
+    with torch.inference_mode():
+        found = network.lidar_map(torch.from_numpy(features), SparseTensors.from_arrays(tables, network.config.lidar.sparse))
+    # recorded before the published code exchanges x and y
+    assert relative_error(found.transpose(3, 4).contiguous(), golden, 'lidar_map') < 1e-5
+
+
+@pytest.mark.heavy
+def test_fusionocc_gives_the_published_figures_frame_by_frame() -> None:
+    """Through the memory: the frame before is kept as features and lifted again beside the present one."""
+    golden, row = np.load(GOLDEN / 'fusionocc.npz'), entry('fusionocc-swinb-512x1408')
+    network = recorded_fusionocc(golden)
+    engine = TorchLidarEngine(network)
+    hints = np.zeros((6, 512, 1408), np.float32)
+    hints.reshape(-1)[golden['hint_index']] = golden['hint_value']
+    cells = np.where(hints > 0, hints, np.inf).reshape(6, 32, 16, 88, 16).min((2, 4))
+    lidar = LidarInput(*fusionocc_lidar(network), np.where(np.isinf(cells), 0, cells))
+    seen: dict[str, torch.Tensor] = {}
+    network.img_bev_encoder_neck.register_forward_hook(lambda _, __, out: seen.update(encoded=out))
+    network.pre_process_net.register_forward_hook(lambda _, __, out: seen.update({f'volume@{len(seen)}': out[0]}))
+    memory = TemporalMemory(row.history)
+    for age in (1, 0):
+        seen.clear()
+        intrinsics, _, transforms = reference_inputs.rig(512, 1408)
+        ego_from_camera, fixed_from_ego = reference_inputs.poses(age)
+        fitted = transforms.astype(np.float64) @ intrinsics
+        cameras = CameraSet(fitted, ego_from_camera, fixed_from_ego @ ego_from_camera, np.ones(6, bool))
+        stamp_ns = round(1e9 * (10 - 0.5 * age))
+        places = place_frames(row, True, cameras, fixed_from_ego[0], memory.recall(stamp_ns))
+        images = np.stack([reference_inputs.image(512, 1408, camera, age) for camera in range(6)])
+        inference = engine.infer(images, places, lidar)
+        memory.add(Remembered(stamp_ns, fixed_from_ego[0], cameras, inference.memory, False))
+    assert relative_error(seen['volume@0'], golden, 'volume@1') < 1e-4  # call 0 of the recording is the frame before
+    assert relative_error(seen['volume@1'], golden, 'volume@0') < 1e-4
+    assert relative_error(seen['encoded'], golden, 'encoded') < 1e-4
+    assert (inference.labels.reshape(-1)[golden['labels/index']] == golden['labels/value']).mean() > 0.9997

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import reference_inputs
 
+from occ_perception.geometry.voxelise import VoxelSpec
+from occ_perception.networks.fusionocc.points import in_range
+
 EGO_FROM_LIDAR = np.array([[0, 1, 0, 0.943], [-1, 0, 0, 0], [0, 0, 1, 1.84], [0, 0, 0, 1]])
 """The LiDAR is mounted turned by -90 degrees, as on nuScenes."""
 
@@ -39,3 +42,13 @@ def sweeps(sweeps: int = 4, count: int = 20_000, ego: bool = True) -> np.ndarray
         part[:, 4] = 0.05 * age
     points = np.concatenate(parts)
     return to_ego(points) if ego else points
+
+
+def key_sweeps(voxels: VoxelSpec) -> np.ndarray:
+    """(M, 5) float32 of eight sweeps of 10,000 points each, ego frame: x, y, z, intensity, ring; those in the voxels' box."""
+    parts = []
+    for age in range(8):
+        points = sweep(age, 10_000)
+        points[:, 4] = reference_inputs.generator(f'fusionocc/ring/{age}').integers(0, 32, 10_000)
+        parts.append(to_ego(points))
+    return in_range(np.concatenate(parts), voxels)
