@@ -21,14 +21,17 @@ ROS_MODULES = {
 CONTRACT = {
     'msg/VoxelGrid.msg': 'std_msgs/Header header; geometry_msgs/Pose origin; float32 resolution; uint32 size_x; uint32 size_y; '
                          'uint32 size_z; uint8 encoding; uint8[] labels; uint8[] instance_ids; uint8[] confidence; '
-                         'SensorStatus[] sensors; string network',
-    'msg/SensorStatus.msg': 'string name; bool valid; float32 age',
+                         'SensorStatus[] sensors; string network; string intended_network; string fallback',
+    'msg/SensorStatus.msg': 'string name; bool valid; float32 age; uint8 readings',
     'msg/ClassLabel.msg': 'uint8 id; string name; std_msgs/ColorRGBA color; bool thing; bool drivable',
     'msg/LabelInfo.msg': 'std_msgs/Header header; string label_set; uint8 free_id; uint8 unknown_id; ClassLabel[] classes',
     'msg/Instance.msg': 'uint32 id; uint8 class_id; float32 score; geometry_msgs/Pose pose; geometry_msgs/Vector3 size; '
                         'geometry_msgs/Vector3 velocity; uint32 voxel_count',
     'msg/InstanceArray.msg': 'std_msgs/Header header; string network; Instance[] instances',
     'msg/StageTimings.msg': 'std_msgs/Header header; string[] stages; float32[] milliseconds',
+    'msg/SweepInfo.msg': 'std_msgs/Header header; builtin_interfaces/Time[] stamps; geometry_msgs/Pose[] poses; uint32[] points',
+    'msg/VoxelFlow.msg': 'std_msgs/Header header; geometry_msgs/Pose origin; float32 resolution; uint32 size_x; uint32 size_y; '
+                         'uint32 size_z; float32 unit; uint8 encoding; uint8[] velocities; string network',
     'srv/ResetMemory.srv': 'bool success; string message',
     'srv/SwitchNetwork.srv': 'string network; string weights; bool success; string message',
 }

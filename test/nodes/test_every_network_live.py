@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ pytest.importorskip('torch')
 pytestmark = pytest.mark.heavy
 SECOND = 1_000_000_000
 PATIENCE_S = 3600.0
+MOST_MEMORY_GB = 20.0
 
 
 @pytest.fixture(scope='module')
@@ -77,7 +79,9 @@ def test_network_serves_every_set_with_its_history(name: str, street: tuple[Path
         assert heard.past[number] == tuple(past if past >= stamps[0] else 0 for past in wanted)
     seconds = [milliseconds / 1e3 for milliseconds in heard.tally.processing_ms]
     found = [len(instances.instances) for instances in heard.instances.values()]
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     with capsys.disabled():
         print(f'\n{name}: {", ".join(f"{one:.2f}" for one in seconds)} s a frame, {row.frames} frames fused, instances {found}, '
-              f'{"shipped" if ships else "random"} weights')
+              f'{"shipped" if ships else "random"} weights, at most {peak_gb:.1f} GB so far')
+    assert peak_gb < MOST_MEMORY_GB
     gc.collect()
