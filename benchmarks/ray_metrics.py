@@ -9,15 +9,14 @@ and one read of the grid for every voxel that every ray visits).
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
-import time
 import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
 
 from benchmarks.recording import print_result, save_row
+from benchmarks.timing import median_seconds
 from occ_perception.datasets.sample_world import make_street, render_frame
 from occ_perception.geometry.voxel_grid import OCC3D_GRID
 from occ_perception.labels import FREE
@@ -28,16 +27,6 @@ from occ_perception.metrics.ray_pq import RayPQ
 from occ_perception.metrics.ray_set import MAX_ORIGINS, lidar_rays
 
 ORIGINS_M = np.stack([np.linspace(-38, 38, MAX_ORIGINS), np.linspace(-1, 1, MAX_ORIGINS), np.full(MAX_ORIGINS, 1.84)], axis=1)
-
-
-def median_seconds(call: Callable[[], object], runs: int) -> float:
-    """Median duration of a call, after one to warm up."""
-    times = []
-    for _ in range(runs + 1):
-        began = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times[1:])
 
 
 def voxels_visited(hits: RayHits) -> int:

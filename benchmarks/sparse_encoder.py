@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import argparse
 import resource
-import statistics
 import sys
-import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.recording import print_result, save_row
+from benchmarks.timing import median_seconds
 from occ_perception.catalogue import entry
 from occ_perception.datasets.sample_world import make_street, render_frame
 from occ_perception.datasets.sample_world.rig import ego_from_lidar
@@ -56,16 +54,6 @@ def cloud() -> np.ndarray:
     return points_of(sweeps, spec)
 
 
-def seconds(call: Callable[[], object], runs: int) -> float:
-    """Median of the runs, one to warm up before them."""
-    times = []
-    for _ in range(runs + 1):
-        began = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times[1:])
-
-
 def measure(runs: int) -> dict[str, float | int]:
     """All figures."""
     config = config_of(NETWORK)
@@ -91,13 +79,13 @@ def measure(runs: int) -> dict[str, float | int]:
         for hook in hooks:
             hook.remove()
         matrix = torch.randn(PRODUCT, PRODUCT)
-        peak = PRODUCT ** 3 / seconds(lambda: matrix @ matrix, runs)
-        took = seconds(lambda: encoder(features, tensors), runs)
+        peak = PRODUCT ** 3 / median_seconds(lambda: matrix @ matrix, runs)
+        took = median_seconds(lambda: encoder(features, tensors), runs)
     return {
         'points': len(points), 'voxels': len(voxels.coords), 'voxels left out': voxels.left_out,
         'rows of the last level': tables.rows[-1],
-        'voxels, s': round(seconds(lambda: voxelise_in_order(points, branch.voxels, branch.most or len(points)), runs), 3),
-        'tables, s': round(seconds(lambda: fitting_tables(voxels.coords, branch.sparse), runs), 3),
+        'voxels, s': round(median_seconds(lambda: voxelise_in_order(points, branch.voxels, branch.most or len(points)), runs), 3),
+        'tables, s': round(median_seconds(lambda: fitting_tables(voxels.coords, branch.sparse), runs), 3),
         'encoder, s': round(took, 3), 'multiply-adds, G': round(work / 1e9, 2), 'measured peak, G/s': round(peak / 1e9, 1),
         'share of the floor': round(work / peak / took, 3), 'threads': torch.get_num_threads(),
         'peak memory, GB': round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2)}

@@ -1,4 +1,4 @@
-"""Times of calls that take turns on the processor."""
+"""Times of calls: alone, or taking turns on the processor."""
 
 from __future__ import annotations
 
@@ -19,3 +19,13 @@ def interleaved(calls: Mapping[str, Callable[[], object]], runs: int, digits: in
             if run >= WARM_UP:
                 times[name].append(1e3 * (time.perf_counter() - began))
     return {name: round(statistics.median(values), digits) for name, values in times.items()}
+
+
+def median_seconds(call: Callable[[], object], runs: int) -> float:
+    """Median duration of a call, after one to warm up."""
+    times = []
+    for _ in range(runs + 1):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[1:])
