@@ -4,7 +4,7 @@ Eager PyTorch float32 (contiguous NCHW, and channels last), ONNX Runtime and Ope
 where the processor multiplies it natively; all cores, warmed, the calls in turn, medians. A call is what a Predictor does per frame
 between geometry and objects: present images in, labels out, with the network's memory full. Weights are the shipped ones, or random
 where none ship. Pictures, and the frames that int8 is calibrated with, are of generated streets; labels are compared on the former.
-`floor_ms` is what the multiplications alone would take at the speed of a large matrix product in PyTorch float32 on all cores.
+`floor_ms` is what the multiplications alone would take at the speed of a large float32 matrix product on all cores, see peak.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import copy
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -25,6 +24,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.full_history import full_memory, network_of
+from benchmarks.peak import product_flops
 from benchmarks.recording import print_result, save_row
 from benchmarks.timing import interleaved
 from occ_perception.catalogue import NETWORKS, NetworkEntry, entry
@@ -68,17 +68,6 @@ def int8_file(row: NetworkEntry, path: Path) -> Path:
     return made
 
 
-def matrix_speed() -> float:
-    """Float32 multiply-adds per second, times two, of a 2048 x 2048 matrix product on all cores."""
-    a, b = torch.rand(2048, 2048), torch.rand(2048, 2048)
-    times = []
-    for _ in range(6):
-        began = time.perf_counter()
-        a @ b
-        times.append(time.perf_counter() - began)
-    return 2 * 2048 ** 3 / min(times)
-
-
 @torch.inference_mode()
 def measure(row: NetworkEntry, runs: int) -> dict:
     """All figures of one network."""
@@ -106,7 +95,7 @@ def measure(row: NetworkEntry, runs: int) -> dict:
     return {
         'network': row.name, 'weights': 'shipped' if row.weights else 'random', 'processor': processor(), 'cores': os.cpu_count(),
         'torch': torch.__version__, 'openvino': engines['openvino_f32'].description, 'gflop': round(flops / 1e9, 1),
-        'onnx_mb': round(size_mb, 1), 'milliseconds': medians, 'floor_ms': round(1e3 * flops / matrix_speed(), 1),
+        'onnx_mb': round(size_mb, 1), 'milliseconds': medians, 'floor_ms': round(1e3 * flops / product_flops(), 1),
         'fastest': fastest, 'speedup_over_eager_torch': round(medians['torch_f32'] / medians[fastest], 2),
         'speedups_over_eager_torch': {name: round(medians['torch_f32'] / value, 2) for name, value in medians.items()},
         'labels_as_torch': {name: round(share, 5) for name, share in alike.items()}, 'export_agreement': agreement}

@@ -125,7 +125,9 @@ def test_page_tells_all(command: tuple[int, dict[str, Any], str, str]) -> None:
     assert page.count('data:image/jpeg;base64') == 2 and 'http' not in page.replace('http-equiv', '')
     jump = command[1]['engines']['onnxruntime int8']['first_jump']
     assert f'The error begins at Conv {jump["tensor"]} {jump["module"]}' in page and 'onnxruntime int8 is refused' in page
-    assert page.count('<tr class=jump>') >= 1 and 'tensorrt f16: ' in page
+    # a kernel twice too large is the first row that is marked; of the hundreds behind it at most a few enlarge the error again
+    marked = page.split('<tr class=jump>')[1:]
+    assert marked[0].startswith(f'<th>{jump["tensor"]}</th>') and len(marked) < 5 and 'tensorrt f16: ' in page
 
 
 def test_damaged_float32_export_is_held_against_a_new_one(sick: Path, tmp_path: Path, frames: list[ParityFrame]) -> None:
