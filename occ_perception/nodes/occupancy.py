@@ -71,7 +71,8 @@ PARAMETERS = (
               changeable=True),
     Parameter('min_cameras', 1, 'sets with fewer cameras are dropped; 0: a set may be the LiDAR alone', low=0, high=64,
               changeable=True),
-    Parameter('stand_in', '', 'camera that anchors sets while the LiDAR is silent; empty: there are none then'),
+    Parameter('stand_ins', [''], 'cameras that anchor sets while the LiDAR is silent, each while those before it are silent too; '
+              "[''] for none"),
     Parameter('fallback_without_lidar', '', f'network that serves while there are no LiDAR points; {MASK}: the same, where it was '
               'trained for it; empty: sets without are dropped (networks of cameras and LiDAR)'),
     Parameter('fallback_without_cameras', '', 'the same while there are no pictures; takes min_cameras 0'),
@@ -162,8 +163,8 @@ class OccupancyNode(LifecycleNode):
         if values['reference'] != LIDAR and entry(values['network']).sees_by_lidar:
             raise ValueError(f'parameter reference is {values["reference"]!r}, but {values["network"]} looks at LiDAR points: only '
                              f'{LIDAR} gives them')
-        stand_in = values['stand_in'] if values['reference'] == LIDAR and names else ''
-        return AssemblyRules(cameras, values['reference'], stand_in, max_rate_hz=values['max_rate'],
+        stand_ins = tuple(filter(None, values['stand_ins'])) if values['reference'] == LIDAR and names else ()
+        return AssemblyRules(cameras, values['reference'], stand_ins, max_rate_hz=values['max_rate'],
                              deadline_ns=round(values['deadline'] * SECOND), min_cameras=values['min_cameras'] if names else 0)
 
     def _changed(self, values: dict[str, Any]) -> str:

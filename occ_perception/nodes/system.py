@@ -78,7 +78,7 @@ def nodes(network: str, sources: Sources, backend: str = 'auto', weights: str = 
         cameras[f'{camera.name}.transport'] = camera.transport
         occupancy[f'{camera.name}.offset'] = camera.offset_s
     if sources.reference == LIDAR and names and entry(network).cameras:
-        occupancy['stand_in'] = 'CAM_FRONT' if 'CAM_FRONT' in names else names[0]
+        occupancy['stand_ins'] = sorted(names, key=lambda name: name != 'CAM_FRONT')
     for what, name in (('lidar', without_lidar), ('cameras', without_cameras)):
         if name:
             occupancy[f'fallback_without_{what}'] = name

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import random
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import pytest
 
@@ -290,7 +290,7 @@ def unplugged(begin: int, end: int) -> list[tuple[int, str]]:
 
 
 def test_a_camera_stands_in_for_a_silent_lidar_until_it_is_back() -> None:
-    assembler = Assembler(rules(stand_in='front'))
+    assembler = Assembler(rules(stand_ins=('front',)))
     events = unplugged(1.0, 2.0)
     sets = play(assembler, [(stamp, stamp, stream) for stamp, stream in events])
     kinds = [made.reference.item[0] for made in sets]
@@ -309,12 +309,35 @@ def test_a_camera_stands_in_for_a_silent_lidar_until_it_is_back() -> None:
     assert set(assembler.frames['lidar']) == {'in_set', 'not_due'}
 
 
+def test_the_next_camera_stands_in_while_the_first_is_silent_as_well() -> None:
+    assembler = Assembler(rules(stand_ins=('front', 'left')))
+    events = [(stamp, stream) for stamp, stream in unplugged(0.5, 3.0)
+              if stream != 'front' or not 1.2 <= (stamp - 10 * SECOND) / SECOND < 2.2]
+    sets = play(assembler, [(stamp, stamp, stream) for stamp, stream in events])
+    anchors = [made.reference.item[0] for made in sets]
+    assert [anchor for anchor, _ in groupby(anchors)] == ['lidar', 'front', 'left', 'front']
+    stamps = [made.stamp_ns for made in sets]
+    assert stamps == sorted(set(stamps)) and max(b - a for a, b in pairwise(stamps)) < 0.75 * SECOND
+    for made in sets:
+        if made.reference.item[0] == 'left':
+            assert 1.6 * SECOND < made.stamp_ns - 10 * SECOND < 2.3 * SECOND
+            assert made.cameras['left'].stamp_ns == made.stamp_ns
+            assert abs(made.cameras['right'].stamp_ns - (made.stamp_ns - OFFSETS['left'] + OFFSETS['right'])) <= 45 * MS
+    assert assembler.stood_in == len(sets) - anchors.count('lidar') and not assembler.dropped
+
+
+def test_all_that_come_before_may_be_dead_from_the_start() -> None:
+    alone = [(stamp, stamp, stream) for stamp, stream in drive() if stream == 'left']
+    sets = play(Assembler(rules(stand_ins=('front', 'left'))), alone)
+    assert len(sets) >= 8 and all(made.reference.item[0] == 'left' for made in sets)
+
+
 def test_a_lidar_that_never_comes_and_one_that_is_slow() -> None:
     cameras = [(stamp, stamp, stream) for stamp, stream in drive() if stream != 'lidar']
-    sets = play(Assembler(rules(stand_in='front')), cameras)
+    sets = play(Assembler(rules(stand_ins=('front',))), cameras)
     assert len(sets) >= 8 and all(made.reference.item[0] == 'front' for made in sets)
     assert play(Assembler(rules()), cameras) == []
-    slow = Assembler(rules(stand_in='front'))
+    slow = Assembler(rules(stand_ins=('front',)))
     key_frames = [(stamp, stamp, stream) for stamp, stream in drive() if stream != 'lidar' or stamp % (SECOND // 2) == 0]
     assert all(made.reference.item[0] == 'lidar' for made in play(slow, key_frames))
     assert slow.stood_in == 0
@@ -328,9 +351,11 @@ def test_sets_of_the_lidar_alone_where_rules_allow_them() -> None:
     assert len(sets) == 15 and not any(made.cameras for made in sets)
 
 
-@pytest.mark.parametrize(('changes', 'words'), [({'stand_in': 'rear'}, 'rear cannot stand in'), ({'min_cameras': -1}, 'must be 0'),
+@pytest.mark.parametrize(('changes', 'words'), [({'stand_ins': ('rear',)}, 'rear cannot stand in'),
+                                                ({'min_cameras': -1}, 'must be 0'),
                                                 ({'reference': 'front', 'min_cameras': 0}, 'must be 1'),
-                                                ({'reference': 'front', 'stand_in': 'left'}, 'left cannot stand in')])
+                                                ({'reference': 'front', 'stand_ins': ('left',)}, 'left cannot stand in'),
+                                                ({'stand_ins': ('left', 'left')}, 'left, left cannot stand in')])
 def test_rules_that_do_not_go_together(changes: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         rules(**changes)

@@ -162,7 +162,7 @@ def test_what_serves_without_an_input_reaches_the_node(monkeypatch: pytest.Monke
         return next(spec.parameters for spec in specs if spec.name == 'occupancy')
 
     assert not {'fallback_without_lidar', 'fallback_without_cameras', 'min_cameras'} & set(parameters())
-    assert parameters()['stand_in'] == 'CAM_FRONT'
+    assert parameters()['stand_ins'][0] == 'CAM_FRONT' and len(set(parameters()['stand_ins'])) == 6
     row = replace(NETWORKS['scocc_sample'], lidar=LidarSpec(), maskable=True)
     monkeypatch.setitem(NETWORKS, 'scocc_sample', row)
     masked = parameters()

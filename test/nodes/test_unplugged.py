@@ -110,6 +110,17 @@ def test_without_a_stand_in_sets_are_dropped_by_name_and_come_again(tmp_path: Pa
     assert seconds_of(heard['voxels'][-1]) > 2.5
 
 
+def test_with_the_front_camera_dead_as_well_another_anchors(tmp_path: Path) -> None:
+    tally, heard, _, _ = serve(write_bag(tmp_path / 'bag', 4.0, change=without(('LIDAR', 'CAM_FRONT/'), 1.0, 2.2)))
+    assert not tally.dropped and tally.stood_in >= 2
+    fallen = [grid for grid in heard['voxels'] if grid.fallback]
+    assert len(fallen) >= 2 and {grid.network for grid in fallen} == {'camera_only'}
+    for grid in fallen:
+        if seconds_of(grid) < 2.1:
+            assert [sensor.name for sensor in grid.sensors if not sensor.valid] == ['CAM_FRONT', 'lidar']
+    assert {grid.fallback for grid in heard['voxels'][-3:]} == {''}
+
+
 def test_one_camera_less_is_no_reason_to_fall_back(tmp_path: Path) -> None:
     tally, heard, _, _ = serve(write_bag(tmp_path / 'bag', 2.0, change=without(('CAM_BACK/',), 0.5, 9.0)))
     assert not tally.dropped and not any(grid.fallback for grid in heard['voxels'])

@@ -47,18 +47,18 @@ class CameraRule:
 class AssemblyRules:
     """All that decides what goes into a set.
 
-    reference: name of the anchoring stream; a camera's name makes that camera the anchor. stand_in: camera that anchors sets while
-    the reference is silent, '' for none; it is silent after lost_after_ns of stamp time without it, or two and a half of its usual
-    intervals if that is longer. max_rate_hz: sets per second of stamp time at most, 0 for every reference. deadline_ns: a set goes
-    out at the latest this long after its reference arrived. min_cameras: sets with fewer are dropped; 0 with a LiDAR as the
-    reference only. silent_after_ns: a camera not heard for so long is not waited for. jump_back_ns: a stamp that goes back by more
-    starts time anew (bag loop). slack_ns: jitter allowed in the reference's period. capacity: frames kept for each camera;
-    max_pending: references waiting for their cameras.
+    reference: name of the anchoring stream; a camera's name makes that camera the anchor. stand_ins: cameras that anchor sets
+    while the reference is silent, each while those before it are silent too; a stream is silent after lost_after_ns of stamp time
+    without it, or two and a half of its usual intervals if that is longer. max_rate_hz: sets per second of stamp time at most, 0
+    for every reference. deadline_ns: a set goes out at the latest this long after its reference arrived. min_cameras: sets with
+    fewer are dropped; 0 with a LiDAR as the reference only. silent_after_ns: a camera not heard for so long is not waited for.
+    jump_back_ns: a stamp that goes back by more starts time anew (bag loop). slack_ns: jitter allowed in the reference's period.
+    capacity: frames kept for each camera; max_pending: references waiting for their cameras.
     """
 
     cameras: tuple[CameraRule, ...]
     reference: str = LIDAR
-    stand_in: str = ''
+    stand_ins: tuple[str, ...] = ()
     lost_after_ns: int = SECOND // 2
     max_rate_hz: float = 5.0
     deadline_ns: int = 100 * MILLISECOND
@@ -77,9 +77,10 @@ class AssemblyRules:
         if not (0 if anchored else 1) <= self.min_cameras <= len(names):
             raise ValueError(f'min_cameras is {self.min_cameras}, must be {0 if anchored else 1} ... {len(names)} (the number of '
                              'cameras)')
-        if self.stand_in and (self.stand_in not in names or not anchored):
-            raise ValueError(f'{self.stand_in} cannot stand in for the reference {self.reference}: it must be one of the cameras '
-                             f'{", ".join(names)}, and the reference none of them')
+        odd = [name for name in self.stand_ins if name not in names or not anchored]
+        if odd or len(set(self.stand_ins)) != len(self.stand_ins):
+            raise ValueError(f'{", ".join(odd or self.stand_ins)} cannot stand in for the reference {self.reference}: they must be '
+                             f'different ones of the cameras {", ".join(names)}, and the reference none of them')
         if self.max_rate_hz < 0:
             raise ValueError(f'max_rate_hz is {self.max_rate_hz}, must be 0 (every reference) or more')
 
@@ -184,7 +185,7 @@ class Assembler:
         self._emitted: deque[tuple[int, dict[str, str]]] = deque(maxlen=EMITTED_KEPT)
         self._last_reference_ns: int | None = None
         self._first_reference_ns: int | None = None
-        self._heard_ns: int | None = None
+        self._heard_ns: dict[str, int] = {}  # nominal stamp of what each stream that may anchor sets sent last
         self._intervals: deque[int] = deque(maxlen=INTERVALS_KEPT)
 
     @property
@@ -218,31 +219,36 @@ class Assembler:
         if stream not in self.frames:
             raise ValueError(f'stream {stream!r} is not one of {sorted(self.frames)}')
         if stream == self.rules.reference:
-            if self._heard_ns is not None and stamp_ns > self._heard_ns and self._last_reference_ns is not None:
-                self._intervals.append(stamp_ns - self._heard_ns)
-            self._heard_ns = stamp_ns
+            heard_ns = self._heard_ns.get(stream)
+            if heard_ns is not None and stamp_ns > heard_ns and self._last_reference_ns is not None:
+                self._intervals.append(stamp_ns - heard_ns)
+            self._heard_ns[stream] = stamp_ns
             if not self._add_reference(stamp_ns, item, now_ns, stamp_ns):
                 return
         if stream in self._cameras:
             self._add_frame(self._cameras[stream], stamp_ns, item)
-        if stream == self.rules.stand_in:
-            self._stand_in(stamp_ns, item, now_ns)
+        if stream in self.rules.stand_ins:
+            self._stand_in(stream, stamp_ns, item, now_ns)
 
-    def _stand_in(self, stamp_ns: int, item: Any, now_ns: int) -> None:
-        """Let a frame of the camera that stands in anchor a set when the reference has been silent for too long."""
-        nominal_ns = stamp_ns - self._cameras[self.rules.stand_in].rule.offset_ns
-        if self._heard_ns is None or self._heard_ns - nominal_ns > self.rules.jump_back_ns:
-            self._heard_ns = nominal_ns  # time begins, or began anew: the reference is waited for from here on
-        elif nominal_ns - self._heard_ns > self._patience_ns():
+    def _stand_in(self, name: str, stamp_ns: int, item: Any, now_ns: int) -> None:
+        """Let a frame of a camera that stands in anchor a set when all that come before it have been silent for too long."""
+        nominal_ns = stamp_ns - self._cameras[name].rule.offset_ns
+        before = (self.rules.reference, *self.rules.stand_ins[:self.rules.stand_ins.index(name)])
+        for other in before:
+            if other not in self._heard_ns or self._heard_ns[other] - nominal_ns > self.rules.jump_back_ns:
+                self._heard_ns[other] = nominal_ns  # time begins, or began anew: the other is waited for from here on
+        self._heard_ns[name] = nominal_ns
+        if all(nominal_ns - self._heard_ns[other] > self._patience_ns(other) for other in before):
             due = self.due
             self._add_reference(stamp_ns, item, now_ns, nominal_ns, counted=False)
             self.stood_in += self.due - due
 
-    def _patience_ns(self) -> int:
-        """How long the reference may be silent."""
-        if not self._intervals:
+    def _patience_ns(self, name: str) -> int:
+        """How long a stream that anchors sets may be silent."""
+        intervals = self._intervals if name == self.rules.reference else self._cameras[name].intervals
+        if not intervals:
             return self.rules.silent_after_ns
-        return max(self.rules.lost_after_ns, 5 * min(self._intervals) // 2)
+        return max(self.rules.lost_after_ns, 5 * min(intervals) // 2)
 
     def _add_reference(self, stamp_ns: int, item: Any, now_ns: int, nominal_ns: int, counted: bool = True) -> bool:
         name, last = self.rules.reference, self._last_reference_ns
@@ -252,7 +258,7 @@ class Assembler:
                     self.frames[name][DUPLICATE if stamp_ns == last else OUT_OF_ORDER] += 1
                 return False
             self._jump_back(stamp_ns)
-            self._heard_ns = nominal_ns
+            self._heard_ns = {name: nominal_ns}
         if self._first_reference_ns is None:
             self._first_reference_ns = stamp_ns
         self._last_reference_ns = stamp_ns
