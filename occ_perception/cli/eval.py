@@ -70,6 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                          help='how past frames enter: lifted again from where they were seen, or their maps moved (cheaper)')
     network.add_argument('--published-centers', action='store_true',
                          help='share voxels among instance centres by the class table of the published code')
+    network.add_argument('--published-motion', action='store_true',
+                         help='tell PanoOcc the ego motion of first frames in absolute coordinates, as its test code does')
     network.add_argument('--everywhere', action='store_true',
                          help='score what the network says of voxels that no camera could see, too, as published evaluations do; '
                               'the nodes call them unknown')
@@ -166,7 +168,8 @@ def request_of(args: argparse.Namespace) -> Request:
     cores = len(os.sched_getaffinity(0))
     threads = args.threads or (max(cores // args.jobs, 1) if args.jobs > 1 else None)
     return Request(args.network, DataSource(args.data, split, args.version, options), args.weights, args.backend, args.memory,
-                   args.published_centers, args.everywhere, not args.no_rays, args.skip_corrupt, threads, args.precision)
+                   args.published_centers, args.everywhere, not args.no_rays, args.skip_corrupt, threads, args.precision,
+                   args.published_motion)
 
 
 def chosen(args: argparse.Namespace, request: Request) -> list[DrivingSequence]:

@@ -47,7 +47,8 @@ def received_live(args: argparse.Namespace, request: Request, sequence: DrivingS
             (folder / 'truth' / f'{stamp}.npz').symlink_to(path.resolve())
         up = [args.network, '--bag', str(args.live), '--backend', args.backend, '--precision', args.precision,
               '--memory', args.memory,
-              '-p', f'occupancy.max_rate:={rate_hz}', *(['--weights', args.weights] if args.weights else []),
+              '-p', f'occupancy.max_rate:={rate_hz}', '-p', f'occupancy.published_motion:={args.published_motion}'.lower(),
+              *(['--weights', args.weights] if args.weights else []),
               *(['--published-centers'] if args.published_centers else []), *(['--lockstep'] if args.lockstep else [])]
         print(f'replaying {args.live} through {args.network}: {len(asked)} grids, {len(due)} of them with truth', file=sys.stderr)
         status = replay(up, folder / 'truth', len(asked), folder)

@@ -24,8 +24,9 @@ FORMAT = 1
 class Request:
     """A network on a data set; plain data that can be handed to another process.
 
-    weights, backend, memory, published_centers, everywhere, precision: as the Predictor takes them. rays: whether the ray metrics
-    are counted. skip_corrupt: go on without frames that cannot be read. threads: of each process's backend, None for all cores.
+    weights, backend, memory, published_centers, everywhere, precision, published_motion: as the Predictor takes them. rays:
+    whether the ray metrics are counted. skip_corrupt: go on without frames that cannot be read. threads: of each process's
+    backend, None for all cores.
     """
 
     network: str
@@ -39,6 +40,7 @@ class Request:
     skip_corrupt: bool = False
     threads: int | None = None
     precision: str = 'auto'
+    published_motion: bool = False
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -68,9 +70,9 @@ class Request:
         options: FrameOptions = self.source.options
         return {'network': self.network, 'weights': self.weights or 'shipped', 'weights_sha256': self.weights_sha256,
                 'backend': self.chosen_backend, 'precision': self.chosen_precision, 'memory': self.memory,
-                'published_centers': self.published_centers, 'everywhere': self.everywhere,
-                'data': str(self.source.root.resolve()), 'version': self.source.version, 'labels': options.labels,
-                'make_instances': options.make_instances, 'rate_hz': options.rate_hz,
+                'published_centers': self.published_centers, 'published_motion': self.published_motion,
+                'everywhere': self.everywhere, 'data': str(self.source.root.resolve()), 'version': self.source.version,
+                'labels': options.labels, 'make_instances': options.make_instances, 'rate_hz': options.rate_hz,
                 'lidar': None if options.lidar is None else asdict(options.lidar), 'ego_pose_of': options.ego_pose_of,
                 'rays': self.rays, 'skip_corrupt': self.skip_corrupt}
 

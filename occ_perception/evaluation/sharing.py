@@ -95,7 +95,7 @@ class _Worker:
         self.request, self.results = request, results
         self.predictor = Predictor(request.network, request.backend, request.weights, request.threads, request.memory,
                                    published_centers=request.published_centers, everywhere=request.everywhere,
-                                   precision=request.precision)
+                                   precision=request.precision, published_motion=request.published_motion)
 
     def run(self, sequence: DrivingSequence, on_frame: Any) -> None:
         self.results.save(run_sequence(self.predictor, sequence, self.request.rays, self.request.skip_corrupt, on_frame))

@@ -87,6 +87,8 @@ PARAMETERS = (
     Parameter('memory', EXACT, 'how past frames enter: lifted again, or their maps moved (cheaper)', choices=MEMORY_FORMS),
     Parameter('memory_max_gap', 2.0, 'after a longer pause the past is forgotten [s]', low=0.1, high=60.0),
     Parameter('published_centers', False, 'share voxels among instance centres by the class table of the published code'),
+    Parameter('published_motion', False, 'tell PanoOcc the ego motion of first frames in absolute coordinates, as its published '
+              'test code does'),
     Parameter('compress', True, 'zstd-compress the grid: some 10 kB in place of 640 kB'),
     Parameter('max_processing_time', 0.2, 'processing slower than this is a warning in /diagnostics [s]', low=0.0, high=60.0,
               changeable=True),
@@ -108,7 +110,8 @@ def make_predictor(network: str, weights: str, values: Mapping[str, Any]) -> Pre
     def loaded(name: str, given: str, tracker: Tracker | None = None) -> Predictor:
         predictor = Predictor(name, values['backend'], given or None, memory=values['memory'],
                               max_gap_s=values['memory_max_gap'], published_centers=values['published_centers'],
-                              precision=values['precision'], wait=False, tracker=tracker)
+                              precision=values['precision'], wait=False, tracker=tracker,
+                              published_motion=values['published_motion'])
         predictor.predict(blank_frame(predictor.entry))  # the first run of an engine takes much longer than the next ones
         predictor.reset()
         get_logger('occupancy').info(f'{predictor.entry.name} runs in {predictor.engine.description}')

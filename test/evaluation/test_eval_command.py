@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 pytest.importorskip('embreex', reason='the sample world needs embreex')
 
+from occ_perception.cli.eval import add_arguments, request_of
 from occ_perception.cli.main import main
 from occ_perception.datasets.sample_world.scene_writer import SceneOptions
 from occ_perception.datasets.sample_world.world_writer import write_world
@@ -103,6 +105,14 @@ def test_what_is_there_is_kept(alone, world: Path, tmp_path: Path, capsys) -> No
 def test_what_no_camera_sees_may_be_scored_too(alone, world: Path, tmp_path: Path, capsys) -> None:
     scores = evaluated(capsys, world, tmp_path, '--everywhere')
     assert scores['ray_iou'] != alone[0]['ray_iou'] and scores['miou'] > alone[0]['miou']
+
+
+def test_the_published_ego_motion_is_part_of_what_was_asked(world: Path, tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    asked = [words(world, tmp_path, *more)[1:] for more in ([], ['--published-motion'])]
+    usual, published = (request_of(parser.parse_args(each)) for each in asked)
+    assert (usual.published_motion, published.published_motion) == (False, True) and usual.key != published.key
 
 
 def test_text_is_a_table(alone, world: Path, capsys) -> None:

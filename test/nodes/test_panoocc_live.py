@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from replays import replayed
 from small_bag import START_NS, turning, write_bag
 from tf_frames import TfFrames
@@ -23,16 +24,18 @@ SECOND = 1_000_000_000
 STAMPS = [START_NS, START_NS + SECOND // 2, START_NS + SECOND]
 
 
-def test_point_labels_live_are_those_of_the_offline_predictor(tiny_panoocc, tmp_path: Path) -> None:  # noqa: F811
+@pytest.mark.parametrize('published_motion', [False, True])
+def test_point_labels_live_are_those_of_the_offline_predictor(
+        published_motion: bool, tiny_panoocc, tmp_path: Path) -> None:  # noqa: F811
     def drive(topic: str, message, seconds: float):
         unwanted = topic == '/LIDAR_TOP/points' and round(20 * seconds) % 10
         return None if unwanted else turning(topic, message, seconds)
 
     bag = write_bag(tmp_path / 'drive', 1.2, change=drive)
     weights = tiny_panoocc[RECURRENT]
-    heard = replayed(bag, RECURRENT, str(weights), 'torch', {'max_rate': 2.0})
+    heard = replayed(bag, RECURRENT, str(weights), 'torch', {'max_rate': 2.0, 'published_motion': published_motion})
     assert list(heard.voxels) == list(heard.instances) == list(heard.points) == STAMPS
-    frames, offline = TfFrames(bag), Predictor(RECURRENT, 'torch', weights)
+    frames, offline = TfFrames(bag), Predictor(RECURRENT, 'torch', weights, published_motion=published_motion)
     for number, stamp in enumerate(STAMPS):
         expected = offline.predict(frames.frame(stamp))
         assert expected.past_stamps_ns == ((STAMPS[number - 1],) if number else (0,))

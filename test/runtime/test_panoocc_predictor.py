@@ -93,6 +93,11 @@ def test_first_frames_have_gone_no_way_unless_asked_for():
     assert not motion.next(60 * SECOND, drive[0])[:3].any()
 
 
+def test_a_first_frame_may_be_told_its_absolute_place(tiny_panoocc):  # noqa: F811
+    usual, published = (Predictor(RECURRENT, 'torch', tiny_panoocc[RECURRENT], published_motion=flag) for flag in (False, True))
+    assert not np.array_equal(usual.predict(frame(1)).labels, published.predict(frame(1)).labels)
+
+
 def boxes(*rows: tuple) -> Boxes:
     center, size, yaw, score, label = (np.array(column, np.float32) for column in zip(*rows, strict=True))
     return Boxes(center, size, yaw, np.zeros((len(rows), 2), np.float32), score, label.astype(np.int64))
