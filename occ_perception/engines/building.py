@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from occ_perception.engines.protocol import Engine, FrameMemory, Inference, LidarInput, PlacedFrame, TablesOf
+from occ_perception.engines.protocol import Engine, FrameMemory, Inference, LidarInput, Pending, PlacedFrame, TablesOf, submit
 
 _LOG = logging.getLogger(__name__)
 
@@ -86,12 +86,17 @@ class BuildingEngine:
 
     def infer(self, images: np.ndarray, frames: Sequence[PlacedFrame], lidar: LidarInput | None = None) -> Inference:
         """See Engine.infer."""
+        return self.submit(images, frames, lidar).result()
+
+    def submit(self, images: np.ndarray, frames: Sequence[PlacedFrame], lidar: LidarInput | None = None,
+               observed: np.ndarray | None = None) -> Pending:
+        """See protocol.submit."""
         self._switch()
         if self._serving is self._built:
             before, self._converted = self._converted, {}
             placed = {id(frame): self._placed(frame, before) for frame in frames}
             frames = [placed[id(frame)] for frame in frames]
-        return self._serving.infer(images, frames, lidar)
+        return submit(self._serving, images, frames, lidar, observed)
 
     @property
     def tables_of(self) -> TablesOf | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,8 +18,18 @@ from occ_perception.catalogue import NetworkEntry
 from occ_perception.engines.device_fit import fit_on_device
 from occ_perception.engines.device_lift import NEEDED, DeviceLift, check_capacity
 from occ_perception.engines.graph_engine import engine_of
-from occ_perception.engines.protocol import EXACT, CenterArrays, FrameMemory, Inference, LidarInput, Match, PlacedFrame
+from occ_perception.engines.protocol import (
+    EXACT,
+    CenterArrays,
+    FrameMemory,
+    Inference,
+    LidarInput,
+    Match,
+    Pending,
+    PlacedFrame,
+)
 from occ_perception.geometry.column_lift import LiftTables
+from occ_perception.labels import UNKNOWN
 
 NUMBERS = 'numbers'
 """Key of PlacedFrame.tables under which a rig comes that the tables are made of here, see DeviceLift.upload."""
@@ -152,19 +162,12 @@ def _points(lidar: LidarInput, staging: _Staging) -> LidarInput:
     return LidarInput(voxels, tables, hints)
 
 
-class Pending(NamedTuple):
-    """A frame under way. memory: may be given to the next frame at once. result: waits for the frame; call it once."""
-
-    memory: FrameMemory | None
-    result: Callable[[], Inference]
-
-
 class DeviceEngine:
     """See the module's description; see Engine. graphs: as engine_of takes sessions.
 
     Images may have any size that all cameras share; they are fitted as the network's preprocessing says. Frames may come with the
-    tables of the host, or with `tables_of`, whose few numbers the tables are made of here. Use it in one thread; at most two
-    frames may be under way.
+    tables of the host, or with `tables_of`, whose few numbers the tables are made of here. Submit frames in one thread; their
+    results may be taken in another. At most two frames may be under way.
     """
 
     def __init__(self, graphs: Sequence[DeviceGraph], row: NetworkEntry, device: torch.device, memory: str = EXACT) -> None:
@@ -179,6 +182,7 @@ class DeviceEngine:
         self._lift = DeviceLift(row.frustum, cameras, self._caps, device)
         self._geometry: dict[int, _Geometry] = {}
         self._staging = [_Staging(device, self._compute), _Staging(device, self._compute)]
+        self._unseen: tuple[np.ndarray | None, Tensor | None] = None, None
 
     def tables_of(self, intrinsics: np.ndarray, reference_from_camera: np.ndarray, valid: np.ndarray,
                   network_from_source: np.ndarray) -> dict[str, np.ndarray]:
@@ -190,8 +194,9 @@ class DeviceEngine:
         return self.submit(images, frames, lidar).result()
 
     @torch.inference_mode()
-    def submit(self, images: np.ndarray, frames: Sequence[PlacedFrame], lidar: LidarInput | None = None) -> Pending:
-        """Begin with a frame, without waiting for anything; see infer."""
+    def submit(self, images: np.ndarray, frames: Sequence[PlacedFrame], lidar: LidarInput | None = None,
+               observed: np.ndarray | None = None) -> Pending:
+        """Begin with a frame, without waiting for anything; see protocol.submit and infer. The result is what waits."""
         staging = self._staging[0]
         self._staging.reverse()
         if staging.copied is not None:  # the frame before the last one, whose result was taken
@@ -200,11 +205,15 @@ class DeviceEngine:
             pictures = staging.put('images', images)
             placed, numbers = self._uploaded(frames, staging)
             points: Any = None if lidar is None else _points(lidar, staging)
+            if observed is not None and observed is not self._unseen[0]:
+                self._unseen = observed, staging.put('unseen', ~observed)
         with self._in(self._compute):
             if self._compute is not None:
                 self._compute.wait_stream(self._copy)
             fitted, made = self._prepared(pictures, placed, numbers)
             found = self._engine.infer(fitted, placed, points)
+            if observed is not None:
+                found.labels.masked_fill_(self._unseen[1], UNKNOWN)  # type: ignore[attr-defined]
             needed = torch.stack([tables[NEEDED] for tables in made]).amax(0) if made else None
             outputs = {'labels': found.labels, 'needed': needed, 'flow': found.flow,
                        **({} if found.centers is None else found.centers._asdict())}

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from occ_perception.labels import UNKNOWN
+
 EXACT, WARPED = 'exact', 'warped'
 MEMORY_FORMS = EXACT, WARPED
 """How past frames enter: their features are lifted again from where they were seen, or their maps are moved as pictures are."""
@@ -98,6 +100,13 @@ class Inference:
     point_labels: np.ndarray | None = None
 
 
+class Pending(NamedTuple):
+    """A frame under way. memory: may be given to the next frame at once. result: waits for it; call it once, in any thread."""
+
+    memory: FrameMemory | None
+    result: Callable[[], Inference]
+
+
 TablesOf = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], dict[str, np.ndarray]]
 """(intrinsics, reference_from_camera, valid, network_from_source) of build_lift_tables -> PlacedFrame.tables for an engine."""
 
@@ -106,7 +115,8 @@ class Engine(Protocol):
     """One network with its weights, ready to run in the thread that calls it.
 
     description: backend, device, precision and threads, for the log. An engine on a device may have a method `tables_of` beside
-    (TablesOf): it then makes lift tables itself, and takes images of any one size, which it fits.
+    (TablesOf): it then makes lift tables itself, and takes images of any one size, which it fits. One that can begin with a frame
+    while another is under way has a method `submit` beside, with the arguments of the function below.
     """
 
     description: str
@@ -118,3 +128,22 @@ class Engine(Protocol):
         frame stands in (the same object may stand in several places). lidar: for networks that take points.
         """
         ...
+
+
+def submit(engine: Engine, images: np.ndarray, frames: Sequence[PlacedFrame], lidar: LidarInput | None = None,
+           observed: np.ndarray | None = None) -> Pending:
+    """Begin with a frame; an engine without a `submit` of its own computes it here and now. Arguments as for Engine.infer.
+
+    observed: (nx, ny, nz) bool, voxels that some sensor can see, the others become UNKNOWN; None: all of them. An engine may keep a
+    copy for as long as the same array comes: nobody may write to it. At most two frames may be under way.
+    """
+    own = getattr(engine, 'submit', None)
+    if own is not None:
+        return own(images, frames, lidar, observed)
+    inference = engine.infer(images, frames, lidar)
+
+    def result() -> Inference:
+        if observed is not None:
+            inference.labels[~observed] = UNKNOWN
+        return inference
+    return Pending(inference.memory, result)

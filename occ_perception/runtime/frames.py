@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -133,3 +135,9 @@ class OccupancyPrediction:
     intended: str = ''
     fallback: str = ''
     timings_ms: dict[str, float] = field(default_factory=dict)
+
+
+class PendingPrediction(NamedTuple):
+    """A frame under way. result: waits for it; call it once, after those of the frames before, in whichever thread."""
+
+    result: Callable[[], OccupancyPrediction]

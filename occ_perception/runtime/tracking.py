@@ -92,34 +92,45 @@ class _Tracks:
 
 
 class Tracker:
-    """Follows the objects of one stream of frames. Make and use it in one thread.
+    """Follows the objects of one stream of frames. Call update in one thread, reset where frames are prepared.
 
-    grid: what the objects are found in; boxes at its border count as cut off.
+    grid: what the objects are found in; boxes at its border count as cut off. resets: how often it was reset: a frame that is
+    prepared before those ahead of it have been followed keeps the number of its own time, see update.
     """
 
     def __init__(self, params: TrackerParams | None = None, grid: VoxelGridSpec = OCC3D_GRID) -> None:
         self.params = params or TrackerParams()
         self._grid = grid
         self._last_id = 0
-        self.reset()
+        self.resets = 0
+        self._forget(0)
 
     def reset(self) -> None:
-        """Forget all objects; ids go on counting."""
+        """Forget all objects before the next frame; ids go on counting."""
+        self.resets += 1
+
+    def _forget(self, resets: int) -> None:
+        self._followed_resets = resets
         self._tracks = _new_tracks(np.zeros(0, np.int64), looks_of((), np.eye(4), self._grid), 1.0)
         self._stamp_ns: int | None = None
         self._lost: dict[int, int] = {}
 
-    def update(self, stamp_ns: int, fixed_from_ego: np.ndarray, instances: Sequence[Instance]) -> TrackedInstances:
+    def update(self, stamp_ns: int, fixed_from_ego: np.ndarray, instances: Sequence[Instance],
+               resets: int | None = None) -> TrackedInstances:
         """The objects of a frame with lasting ids, their voted classes and their velocities over ground, in the same order.
 
         stamp_ns, fixed_from_ego (4, 4): of the frame; instances: in the ego frame then, ids from 1, each once. Velocities are in
         the ego frame, m/s, zero until an object is confirmed. The heading of an object that moves points the way it moves.
-        Time that goes back, or a pause longer than max_gap_s, forgets everything first.
+        Time that goes back, or a pause longer than max_gap_s, forgets everything first, and so does a number of resets that differs
+        from that of the frame before; None: as many as there are now.
         """
         params = self.params
+        resets = self.resets if resets is None else resets
+        if resets != self._followed_resets:
+            self._forget(resets)
         seconds = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) * 1e-9
         if not 0 <= seconds <= params.max_gap_s:
-            self.reset()
+            self._forget(resets)
             seconds = 0.0
         self._stamp_ns = stamp_ns
         looks = looks_of(instances, fixed_from_ego, self._grid)

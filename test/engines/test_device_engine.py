@@ -1,20 +1,24 @@
 """Frames that stay on a device give what the host's way gives; here the device is the CPU, and everything runs but CUDA graphs."""
 
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from occ_perception.catalogue import NETWORKS, entry
+from occ_perception.engines import protocol
 from occ_perception.engines.device_engine import DeviceEngine, TorchGraph
 from occ_perception.engines.example_inputs import ExampleDrive, example_images, example_rig
 from occ_perception.engines.graphs import graphs_of
-from occ_perception.engines.protocol import EXACT, WARPED, FrameMemory, PlacedFrame
+from occ_perception.engines.protocol import EXACT, WARPED, FrameMemory, Inference, PlacedFrame
 from occ_perception.engines.torch_engine import TorchEngine
 from occ_perception.geometry.column_lift import LiftCapacityError, LiftCaps
 from occ_perception.geometry.voxel_grid import VoxelGridSpec
+from occ_perception.labels import UNKNOWN
 from occ_perception.networks.build import build_network
 from occ_perception.networks.flashocc.config import BackboneConfig
 from occ_perception.runtime import predictor as module
@@ -101,6 +105,7 @@ def test_a_drive_is_labelled_as_on_the_host(small, monkeypatch, name, memory, ra
     for here, there in zip(*predictions, strict=True):
         assert here.past_stamps_ns == there.past_stamps_ns
         assert (here.labels == there.labels).mean() > 0.999
+        np.testing.assert_array_equal(here.labels == UNKNOWN, there.labels == UNKNOWN)
         assert len(np.unique(here.labels)) > 2
         assert len(here.instances) == len(there.instances)
 
@@ -115,6 +120,55 @@ def test_two_frames_may_be_under_way(small):
     for frame, labels in zip(pending, alone, strict=True):
         np.testing.assert_array_equal(frame.result().labels, labels)
     np.testing.assert_array_equal(device.resident(pictures[0], [place])().numpy(), alone[0])
+
+
+@pytest.mark.parametrize(('name', 'memory'), [('scocc_sample_2f', EXACT), ('scocc_sample_2f', WARPED)])
+def test_predictions_under_way_are_those_made_one_after_another(small, monkeypatch, name, memory):
+    """Each frame is submitted before the result of the one before is taken; a jump back in time and a reset come in between."""
+    device, _ = device_engine(small(name), memory)
+    monkeypatch.setattr(module, 'open_engine', lambda *_: device)
+    frames = drive(entry(name), 4, False) + drive(entry(name), 3, False)
+    one, two = Predictor(name, memory=memory), Predictor(name, memory=memory)
+    expected, found, pending = [], [], deque()
+    for number, frame in enumerate(frames):
+        if number == 6:
+            one.reset()
+        expected.append(one.predict(frame))
+    for number, frame in enumerate(frames):
+        if number == 6:
+            two.reset()
+        pending.append(two.submit(frame))
+        if len(pending) == 2:
+            found.append(pending.popleft().result())
+    found.append(pending.popleft().result())
+    assert [prediction.forgotten for prediction in found] == ['', '', '', '', 'time_jump', '', '']
+    assert [len(prediction.past_stamps_ns) - prediction.past_stamps_ns.count(0) for prediction in found] == [0, 1, 1, 1, 0, 1, 0]
+    for here, there in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(here.labels, there.labels)
+        np.testing.assert_array_equal(here.instance_ids, there.instance_ids)
+        assert here.instances == there.instances
+        assert (here.past_stamps_ns, here.forgotten) == (there.past_stamps_ns, there.forgotten)
+    assert found[2].instances
+
+
+def test_unknown_is_written_on_the_device(small):
+    """As on the host, with a mask that stays and one that changes while two frames are under way."""
+    row = small('scocc_sample')
+    device, _ = device_engine(row)
+    place, images = PlacedFrame(None, rig(device, row)), example_images(row)
+    labels = device.infer(images, [place]).labels
+    assert UNKNOWN not in labels
+    random = np.random.default_rng(0)
+    masks = [random.random(labels.shape) < share for share in (0.2, 0.5, 0.8)]
+    pending = []
+    for mask in (masks[0], masks[0], masks[1], None, masks[2]):
+        pending.append((mask, device.submit(images, [place], None, mask)))
+        if len(pending) == 2:
+            mask, frame = pending.pop(0)
+            np.testing.assert_array_equal(frame.result().labels, labels if mask is None else np.where(mask, labels, UNKNOWN))
+    other = SimpleNamespace(infer=lambda *_: Inference(labels.copy(), None, None))
+    on_host = protocol.submit(other, images, [place], None, masks[2])
+    np.testing.assert_array_equal(on_host.result().labels, pending[0][1].result().labels)
 
 
 def test_a_rig_that_needs_larger_tables_is_told(small, monkeypatch):

@@ -46,6 +46,13 @@ def frame(time_s: float, names: tuple[str, ...] = entry('scocc_sample').cameras,
     return SensorFrame(round(time_s * SECOND), at(time_s), cameras)
 
 
+def car() -> np.ndarray:
+    """Labels of a free world with one car, ahead of any camera."""
+    labels = np.full((200, 200, 16), FREE, np.uint8)
+    labels[140:146, 98:102, 3:6] = 4
+    return labels
+
+
 class Recorder:
     """An engine that keeps what it is given; its memory is the number of the frame."""
 
@@ -141,6 +148,18 @@ def test_reset_and_gap_parameter(make):
     predictor.reset()
     prediction = predictor.predict(frame(1.8))
     assert (prediction.forgotten, prediction.past_stamps_ns) == ('', (0,))
+
+
+def test_a_reset_comes_between_the_frames_that_it_came_between(make):
+    """Also where the frame before has been submitted and its objects are not followed yet."""
+    predictor = make('scocc_sample_2f')
+    predictor.engine.infer = lambda *_: Inference(car(), None, FrameMemory('p'))
+    first = predictor.submit(frame(1.0))
+    predictor.reset()
+    second = predictor.submit(frame(1.5))
+    made = [first.result(), second.result(), predictor.predict(frame(2.0))]
+    assert [prediction.instances[0].id for prediction in made] == [1, 2, 2]
+    assert [prediction.past_stamps_ns for prediction in made] == [(0,), (0,), (round(1.5 * SECOND),)]
 
 
 def test_stereo_matches_with_the_frame_before_and_remembers_the_costs(make):
