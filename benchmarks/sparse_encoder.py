@@ -2,7 +2,8 @@
 
 The cloud is measured on a generated street, ten turns 0.05 s apart. Prints the seconds of voxels, neighbour tables and encoder
 (PyTorch, float32, seeded random weights), the peak memory of the process, and how near the encoder is to its floor: the
-multiply-adds of neighbours that are there over the multiply-adds per second of a large matrix product on the same cores.
+multiply-adds of neighbours that are there over the multiply-adds per second of a large matrix product on the same cores. Where the
+package spconv is installed it runs the same layers beside.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import resource
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -21,6 +23,7 @@ from benchmarks.timing import median_seconds
 from occ_perception.catalogue import entry
 from occ_perception.datasets.sample_world import make_street, render_frame
 from occ_perception.datasets.sample_world.rig import ego_from_lidar
+from occ_perception.engines.spconv_layers import SpconvPlaces, run_by_spconv
 from occ_perception.geometry.neighbour_tables import fitting_tables
 from occ_perception.geometry.voxelise import voxelise_in_order
 from occ_perception.networks.configs import config_of
@@ -79,12 +82,19 @@ def measure(runs: int) -> dict[str, float | int]:
             hook.remove()
         peak = product_flops() / 2
         took = median_seconds(lambda: encoder(features, tensors), runs)
+        by_package = {}
+        if find_spec('spconv') is not None:
+            run_by_spconv(encoder)
+            means, coords = torch.from_numpy(voxels.features), torch.from_numpy(voxels.coords)
+            by_package['spconv with its own tables, s'] = round(median_seconds(
+                lambda: encoder(means, SpconvPlaces(coords, branch.sparse)), runs), 3)
     return {
         'points': len(points), 'voxels': len(voxels.coords), 'voxels left out': voxels.left_out,
         'rows of the last level': tables.rows[-1],
         'voxels, s': round(median_seconds(lambda: voxelise_in_order(points, branch.voxels, branch.most or len(points)), runs), 3),
         'tables, s': round(median_seconds(lambda: fitting_tables(voxels.coords, branch.sparse), runs), 3),
-        'encoder, s': round(took, 3), 'multiply-adds, G': round(work / 1e9, 2), 'measured peak, G/s': round(peak / 1e9, 1),
+        'encoder, s': round(took, 3), **by_package,
+        'multiply-adds, G': round(work / 1e9, 2), 'measured peak, G/s': round(peak / 1e9, 1),
         'share of the floor': round(work / peak / took, 3), 'threads': torch.get_num_threads(),
         'peak memory, GB': round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2)}
 

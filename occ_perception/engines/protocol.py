@@ -15,6 +15,11 @@ MEMORY_FORMS = EXACT, WARPED
 """How past frames enter: their features are lifted again from where they were seen, or their maps are moved as pictures are."""
 
 
+TABLES, SPCONV = 'tables', 'spconv'
+SPARSE_FORMS = TABLES, SPCONV
+"""What finds the neighbours of LiDAR voxels: tables made on the host, or the package spconv (torch backend only)."""
+
+
 class EngineUnavailable(ValueError):
     """A backend cannot run here; the message says what is missing and what to do."""
 
@@ -62,13 +67,15 @@ class PlacedFrame:
 class LidarInput:
     """Points of one frame as a network takes them.
 
-    voxels: (V, C) float32 features. tables: neighbour tables by name (geometry.neighbour_tables). hints: (N, H, W) float32 depths
+    voxels: (V, C) float32 features. tables: neighbour tables by name (geometry.neighbour_tables), for engines that do not find
+    neighbours themselves. coords: (V, 3) int32 cells of the voxels, for those that do. hints: (N, H, W) float32 depths
     [m] of points in the pictures, 0 where there is none; None for networks without.
     """
 
     voxels: np.ndarray
     tables: dict[str, np.ndarray]
     hints: np.ndarray | None = None
+    coords: np.ndarray | None = None
 
 
 class CenterArrays(NamedTuple):

@@ -10,7 +10,7 @@ from occ_perception.catalogue import NetworkEntry
 from occ_perception.engines.building import BuildingEngine
 from occ_perception.engines.graph_engine import engine_of
 from occ_perception.engines.precision import chosen_precision, existing_files
-from occ_perception.engines.protocol import EXACT, Engine, EngineUnavailable
+from occ_perception.engines.protocol import EXACT, SPARSE_FORMS, TABLES, Engine, EngineUnavailable
 from occ_perception.engines.sessions import session_opener
 
 BACKENDS = ('auto', 'openvino', 'onnxruntime', 'tensorrt', 'torch')
@@ -46,15 +46,19 @@ def find_weights(entry: NetworkEntry, weights: str | Path | None, suffixes: tupl
 
 
 def open_engine(entry: NetworkEntry, backend: str = 'auto', weights: str | Path | None = None,
-                threads: int | None = None, memory: str = EXACT, precision: str = 'auto', wait: bool = True) -> Engine:
+                threads: int | None = None, memory: str = EXACT, precision: str = 'auto', wait: bool = True,
+                sparse: str = TABLES) -> Engine:
     """The network in a backend, ready to run. memory: the form in which past frames enter, one of MEMORY_FORMS.
 
     'auto' takes torch for random weights and for .safetensors or .pth files, else TensorRT where it can run, else OpenVINO.
     precision: one of PRECISIONS, see chosen_precision; weights name the float32 file all the same, narrow ones stand beside it.
     wait: for a TensorRT engine that has to be built; else another backend answers until it is there (building.BuildingEngine).
+    sparse: what finds the neighbours of LiDAR voxels, one of SPARSE_FORMS; SPCONV with the torch backend alone.
     Raises EngineUnavailable (a ValueError) with what is missing where the backend cannot run.
     """
     backend = chosen_backend(entry, backend, weights)
+    if sparse != TABLES:
+        _check_sparse(entry, backend, sparse)
     precision = chosen_precision(backend, precision)
     if backend == 'torch':
         try:
@@ -64,7 +68,7 @@ def open_engine(entry: NetworkEntry, backend: str = 'auto', weights: str | Path 
                 raise
             raise EngineUnavailable("backend 'torch' needs PyTorch: pip install torch, or give weights as .onnx") from error
         path = None if str(weights) == RANDOM_WEIGHTS else find_weights(entry, weights, ('.safetensors', '.pth'))
-        return open_torch(entry, path, threads)
+        return open_torch(entry, path, threads, sparse)
     if str(weights) == RANDOM_WEIGHTS:
         raise ValueError(f'weights={RANDOM_WEIGHTS!r} needs the torch backend, not {backend!r}')
     onnx_file = find_weights(entry, weights, ('.onnx',))
@@ -82,6 +86,15 @@ def open_engine(entry: NetworkEntry, backend: str = 'auto', weights: str | Path 
             stand_in = stand_in_for(entry, onnx_file, threads, memory)
             return BuildingEngine(stand_in, building_command(files, precision), open_graphs)
     return open_graphs()
+
+
+def _check_sparse(entry: NetworkEntry, backend: str, sparse: str) -> None:
+    if sparse not in SPARSE_FORMS:
+        raise ValueError(f'sparse convolution {sparse!r} is unknown: choose one of {", ".join(SPARSE_FORMS)}')
+    if not entry.sees_by_lidar:
+        raise ValueError(f'{entry.name} looks at no LiDAR points: leave sparse convolution at {TABLES}')
+    if backend != 'torch':
+        raise ValueError(f'sparse convolution by {sparse} needs the torch backend, not {backend!r}: exported networks take tables')
 
 
 def stand_in_for(entry: NetworkEntry, onnx_file: Path, threads: int | None, memory: str) -> Engine:

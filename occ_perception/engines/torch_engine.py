@@ -12,7 +12,7 @@ from torch import Tensor
 from occ_perception.catalogue import NetworkEntry
 from occ_perception.checkpoints import load_weights
 from occ_perception.engines.panoocc_engine import PanoOccEngine
-from occ_perception.engines.protocol import CenterArrays, FrameMemory, Inference, LidarInput, Match, PlacedFrame
+from occ_perception.engines.protocol import TABLES, CenterArrays, FrameMemory, Inference, LidarInput, Match, PlacedFrame
 from occ_perception.engines.torch_lidar_engine import TorchLidarEngine
 from occ_perception.networks.build import build_network
 from occ_perception.networks.flashocc.network import FlashOcc
@@ -21,9 +21,9 @@ from occ_perception.networks.parts.lift_splat import LiftTensors
 from occ_perception.networks.parts.warp import warp_map
 
 
-def open_torch(row: NetworkEntry, weights: Path | None,
-               threads: int | None = None) -> TorchEngine | TorchLidarEngine | PanoOccEngine:
-    """A network with its weights: a checkpoint, or None for seeded random ones."""
+def open_torch(row: NetworkEntry, weights: Path | None, threads: int | None = None,
+               sparse: str = TABLES) -> TorchEngine | TorchLidarEngine | PanoOccEngine:
+    """A network with its weights: a checkpoint, or None for seeded random ones. sparse: see open_engine."""
     if threads is not None:
         torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -34,7 +34,7 @@ def open_torch(row: NetworkEntry, weights: Path | None,
     if isinstance(built, PanoOcc):
         engine = PanoOccEngine(built)
     else:
-        engine = TorchEngine(built) if isinstance(built, FlashOcc) else TorchLidarEngine(built)
+        engine = TorchEngine(built) if isinstance(built, FlashOcc) else TorchLidarEngine(built, sparse)
     engine.description += '' if weights else ', RANDOM WEIGHTS'
     return engine
 

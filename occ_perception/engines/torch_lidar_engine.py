@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from occ_perception.engines.protocol import FrameMemory, Inference, LidarInput, PlacedFrame
+from occ_perception.engines.protocol import SPCONV, TABLES, FrameMemory, Inference, LidarInput, PlacedFrame
+from occ_perception.engines.spconv_layers import SpconvPlaces, run_by_spconv
 from occ_perception.networks.build import LidarNetwork
 from occ_perception.networks.parts.lift_splat import LiftTensors
 from occ_perception.networks.parts.sparse_encoder import SparseTensors
@@ -16,16 +18,22 @@ from occ_perception.networks.parts.warp import warp_map
 
 
 class TorchLidarEngine:
-    """Runs a network in float32, see Engine. Takes as many voxels as the cloud has."""
+    """Runs a network in float32, see Engine. Takes as many voxels as the cloud has. sparse: one of SPARSE_FORMS.
 
-    def __init__(self, network: LidarNetwork) -> None:
+    Raises EngineUnavailable where spconv is asked for and is not there.
+    """
+
+    def __init__(self, network: LidarNetwork, sparse: str = TABLES) -> None:
+        self.finds_neighbours = sparse == SPCONV
+        if self.finds_neighbours:
+            run_by_spconv(network)
         self._device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
         self._network = network.to(self._device).eval()
         for module in network.modules():
             if isinstance(module, torch.nn.Conv2d):
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         device = torch.cuda.get_device_name() if self._device.type == 'cuda' else f'CPU, {torch.get_num_threads()} threads'
-        self.description = f'torch {torch.__version__}, {device}, f32'
+        self.description = f'torch {torch.__version__}, {device}, f32' + (', spconv' if self.finds_neighbours else '')
 
     @torch.inference_mode()
     def infer(self, images: np.ndarray, frames: Sequence[PlacedFrame], lidar: LidarInput | None = None) -> Inference:
@@ -33,8 +41,7 @@ class TorchLidarEngine:
         if lidar is None:
             raise ValueError('this network takes LiDAR points: none were given')
         network = self._network
-        points = network.lidar_map(torch.from_numpy(lidar.voxels).to(self._device),
-                                   SparseTensors.from_arrays(lidar.tables, network.config.lidar.sparse, self._device))
+        points = network.lidar_map(torch.from_numpy(lidar.voxels).to(self._device), self._neighbours(lidar))
         maps: dict[int, Tensor] = {}
         memory = None
         if frames:
@@ -56,6 +63,13 @@ class TorchLidarEngine:
             memory = FrameMemory(features.prepared, map=maps[id(frames[0])])
         labels, flow = network.decide([maps[id(frame)] for frame in frames], points)
         return Inference(labels[0].byte().cpu().numpy(), None, memory, None if flow is None else flow[0].float().cpu().numpy())
+
+    def _neighbours(self, lidar: LidarInput) -> Any:
+        spec = self._network.config.lidar.sparse
+        if self.finds_neighbours:
+            assert lidar.coords is not None
+            return SpconvPlaces(torch.from_numpy(lidar.coords).to(self._device), spec)
+        return SparseTensors.from_arrays(lidar.tables, spec, self._device)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array))[None].to(self._device)

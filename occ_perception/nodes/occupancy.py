@@ -26,7 +26,7 @@ from occ_msgs.msg import InstanceArray, LabelInfo, StageTimings, SweepInfo, Voxe
 from occ_msgs.srv import ResetMemory, SwitchNetwork
 from occ_perception.catalogue import EGO, NETWORKS, NetworkEntry, entry
 from occ_perception.engines.precision import PRECISIONS
-from occ_perception.engines.protocol import EXACT, MEMORY_FORMS
+from occ_perception.engines.protocol import EXACT, MEMORY_FORMS, SPARSE_FORMS, TABLES
 from occ_perception.engines.select import BACKENDS
 from occ_perception.nodes import qos
 from occ_perception.nodes.conversions import (
@@ -85,6 +85,8 @@ PARAMETERS = (
     Parameter('tf_timeout', 0.2, 'longest wait for the transforms of a set [s]', low=0.0, high=10.0),
     Parameter('backlog', 1, 'complete sets that may wait while the network is busy; older ones are dropped', low=0, high=7),
     Parameter('memory', EXACT, 'how past frames enter: lifted again, or their maps moved (cheaper)', choices=MEMORY_FORMS),
+    Parameter('sparse_convolution', TABLES, 'what finds the neighbours of LiDAR voxels: our tables, or the package spconv '
+              'where it is installed (torch backend)', choices=SPARSE_FORMS),
     Parameter('memory_max_gap', 2.0, 'after a longer pause the past is forgotten [s]', low=0.1, high=60.0),
     Parameter('published_centers', False, 'share voxels among instance centres by the class table of the published code'),
     Parameter('published_motion', False, 'tell PanoOcc the ego motion of first frames in absolute coordinates, as its published '
@@ -111,7 +113,8 @@ def make_predictor(network: str, weights: str, values: Mapping[str, Any]) -> Pre
         predictor = Predictor(name, values['backend'], given or None, memory=values['memory'],
                               max_gap_s=values['memory_max_gap'], published_centers=values['published_centers'],
                               precision=values['precision'], wait=False, tracker=tracker,
-                              published_motion=values['published_motion'])
+                              published_motion=values['published_motion'],
+                              sparse=values['sparse_convolution'] if entry(name).sees_by_lidar else TABLES)
         predictor.predict(blank_frame(predictor.entry))  # the first run of an engine takes much longer than the next ones
         predictor.reset()
         get_logger('occupancy').info(f'{predictor.entry.name} runs in {predictor.engine.description}')

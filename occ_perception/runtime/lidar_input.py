@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -64,11 +65,12 @@ def points_of(sweeps: Sequence[LidarSweep], spec: LidarSpec) -> np.ndarray:
 
 
 def lidar_input(row: NetworkEntry, branch: LidarBranch, sweeps: Sequence[LidarSweep], cameras: CameraSet,
-                fixed_from_grid: np.ndarray, caps: tuple[int, ...] | None = None) -> tuple[LidarInput, int]:
+                fixed_from_grid: np.ndarray, caps: tuple[int, ...] | None = None,
+                with_tables: bool = True) -> tuple[LidarInput, int]:
     """What an engine is given of the points, and how many voxels were left out for want of room.
 
     cameras: in the network's order; fixed_from_grid: (4, 4) pose of the network's frame at the present stamp. caps: rows per level
-    that the engine has room for, None for one that takes any number.
+    that the engine has room for, None for one that takes any number. with_tables: of neighbours, else the voxels' cells.
     """
     spec = row.lidar
     assert spec is not None
@@ -76,8 +78,11 @@ def lidar_input(row: NetworkEntry, branch: LidarBranch, sweeps: Sequence[LidarSw
     if spec.thinned:
         points = in_range(points, branch.voxels)
     voxels = voxelise_in_order(points, branch.voxels, len(points) if branch.most is None else branch.most)
-    tables, kept = fitting_tables(voxels.coords, branch.sparse, caps)
-    features = tables.padded_features(voxels.features[:kept])
+    if with_tables:
+        tables, kept = fitting_tables(voxels.coords, branch.sparse, caps)
+        given = LidarInput(tables.padded_features(voxels.features[:kept]), tables.arrays())
+    else:
+        given, kept = LidarInput(voxels.features, {}, coords=voxels.coords), len(voxels.coords)
     left_out = voxels.left_out + len(voxels.coords) - kept
     hints = None
     if spec.hint_stride is not None and row.cameras:
@@ -89,7 +94,7 @@ def lidar_input(row: NetworkEntry, branch: LidarBranch, sweeps: Sequence[LidarSw
         lift, size = row.frustum, (row.preprocessing.input_height, row.preprocessing.input_width)
         hints = depth_hints(seen, cameras.intrinsics, camera_from_grid, size, (lift.depth_start, lift.depth_stop),
                             spec.hint_stride, cameras.valid)
-    return LidarInput(features, tables.arrays(), hints), left_out
+    return replace(given, hints=hints), left_out
 
 
 def _present(sweeps: Sequence[LidarSweep], spec: LidarSpec) -> np.ndarray:
@@ -98,6 +103,11 @@ def _present(sweeps: Sequence[LidarSweep], spec: LidarSpec) -> np.ndarray:
         return np.zeros((0, 3), np.float32)
     points = sweeps[0].points[:, :3]
     return apply(inverse(sweeps[0].ego_from_lidar), points) if spec.frame == LIDAR else points
+
+
+def finds_neighbours(engine: Engine) -> bool:
+    """Whether an engine takes the cells of voxels in place of neighbour tables."""
+    return getattr(engine, 'finds_neighbours', False)
 
 
 def voxel_caps(engine: Engine) -> tuple[int, ...] | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from occ_perception import catalogue
 from occ_perception.engines.building import BuildingEngine
-from occ_perception.engines.protocol import EXACT, MEMORY_FORMS, Inference, PlacedFrame, TablesOf, submit
+from occ_perception.engines.protocol import EXACT, MEMORY_FORMS, TABLES, Inference, PlacedFrame, TablesOf, submit
 from occ_perception.engines.select import open_engine
 from occ_perception.manifest import entry_of_weights
 from occ_perception.networks.configs import config_of, takes_camera_vectors
@@ -20,7 +20,7 @@ from occ_perception.networks.panoocc.config import PanoOccConfig
 from occ_perception.runtime.camera_input import camera_input
 from occ_perception.runtime.coverage import Coverage
 from occ_perception.runtime.frames import LidarSweep, OccupancyPrediction, PendingPrediction, PointLabels, SensorFrame
-from occ_perception.runtime.lidar_input import lidar_input, voxel_caps
+from occ_perception.runtime.lidar_input import finds_neighbours, lidar_input, voxel_caps
 from occ_perception.runtime.memory import CameraSet, Remembered, TemporalMemory
 from occ_perception.runtime.objects import find_objects
 from occ_perception.runtime.panoptic import CORRECTED_CLASSES, PUBLISHED_CLASSES
@@ -39,14 +39,14 @@ class Predictor:
     class table in place of the corrected one. everywhere: label also what no camera could see, as published evaluations do, in
     place of UNKNOWN. wait: for an engine that has to be built; else another backend answers meanwhile. tracker: of the stream's
     objects, where several networks serve it in turn. published_motion: ego motion of first frames as the published PanoOcc test
-    code has it, see voxel_places.EgoMotion. Make a Predictor and give it frames in one thread, in the order of their stamps;
-    what `submit` gives may be waited for in another.
+    code has it, see voxel_places.EgoMotion. sparse: see open_engine. Make a Predictor and give it frames in one thread, in the
+    order of their stamps; what `submit` gives may be waited for in another.
     """
 
     def __init__(self, network: str, backend: str = 'auto', weights: str | Path | None = None, threads: int | None = None,
                  memory: str = EXACT, max_gap_s: float = 2.0, published_centers: bool = False,
                  everywhere: bool = False, precision: str = 'auto', wait: bool = True,
-                 tracker: Tracker | None = None, published_motion: bool = False) -> None:
+                 tracker: Tracker | None = None, published_motion: bool = False, sparse: str = TABLES) -> None:
         self.entry = entry_of_weights(catalogue.entry(network), weights)
         if memory not in MEMORY_FORMS:
             raise ValueError(f'memory {memory!r} is unknown: choose one of {", ".join(MEMORY_FORMS)}')
@@ -55,7 +55,7 @@ class Predictor:
         self._lidar = None if isinstance(config, FlashOccConfig | PanoOccConfig) else config.lidar
         self._form = memory
         self._everywhere = everywhere
-        self.engine = open_engine(self.entry, backend, weights, threads, memory, precision, wait)
+        self.engine = open_engine(self.entry, backend, weights, threads, memory, precision, wait, sparse)
         self._memory = TemporalMemory(self.entry.history, memory, max_gap_s)
         self._classes = PUBLISHED_CLASSES if published_centers else CORRECTED_CLASSES
         self.tracker = tracker or Tracker(grid=self.entry.grid)
@@ -101,7 +101,8 @@ class Predictor:
         lidar, left_out = None, 0
         if self._lidar is not None:
             caps = voxel_caps(self.engine)
-            lidar, left_out = lidar_input(entry, self._lidar, sweeps, cameras, frame.fixed_from_ego @ ego_from_grid, caps)
+            lidar, left_out = lidar_input(entry, self._lidar, sweeps, cameras, frame.fixed_from_ego @ ego_from_grid, caps,
+                                          not finds_neighbours(self.engine))
         sees_all = self._everywhere or (sweeps and entry.sees_by_lidar)
         observed = None if sees_all else self._coverage.observed(cameras, ego_from_grid)
         laps.end('geometry')
