@@ -6,14 +6,13 @@ A manifest stands in the metadata of a .safetensors file and of what is exported
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from occ_perception.catalogue import NetworkEntry, entry, key_frames
+from occ_perception.engines.onnx_metadata import onnx_metadata
 
 FIELD = 'manifest'
 """Key of the manifest in the metadata of a .safetensors file."""
@@ -100,7 +99,7 @@ def read_manifest(path: str | Path) -> Manifest | None:
     Raises ValueError when it is damaged or does not fit this version.
     """
     path = Path(path)
-    readers = {'.safetensors': _safetensors_metadata, '.onnx': _onnx_metadata}
+    readers = {'.safetensors': _safetensors_metadata, '.onnx': onnx_metadata}
     if path.suffix not in readers:
         return None
     try:
@@ -114,39 +113,6 @@ def read_manifest(path: str | Path) -> Manifest | None:
 def _safetensors_metadata(file: BinaryIO) -> dict[str, str]:
     header = json.loads(file.read(int.from_bytes(file.read(8), 'little')))
     return header.get('__metadata__', {})
-
-
-def _onnx_metadata(file: BinaryIO) -> dict[str, str]:
-    """metadata_props of an ONNX file (field 14 of ModelProto; 1 and 2 of each entry), without reading its graph."""
-    size = os.fstat(file.fileno()).st_size
-    found = {}
-    while file.tell() < size:
-        tag, length = _varint(file), _varint(file)
-        if tag == 14 << 3 | 2:
-            pair = BytesIO(file.read(length))
-            texts = {}
-            while pair.tell() < length:
-                key = _varint(pair)
-                texts[key >> 3] = pair.read(_varint(pair)).decode()
-            found[texts.get(1, '')] = texts.get(2, '')
-        elif tag & 7 == 2:
-            file.seek(length, os.SEEK_CUR)
-        elif tag & 7:
-            raise ValueError(f'field of kind {tag & 7}')
-    return found
-
-
-def _varint(file: BinaryIO) -> int:
-    """A number as protocol buffers write it: seven bits per byte, the lowest first."""
-    value = shift = 0
-    while True:
-        byte = file.read(1)
-        if not byte:
-            raise ValueError('cut short')
-        value |= (byte[0] & 0x7f) << shift
-        shift += 7
-        if byte[0] < 0x80:
-            return value
 
 
 def entry_of_weights(row: NetworkEntry, weights: str | Path | None) -> NetworkEntry:

@@ -112,7 +112,8 @@ class Frames:
 
 
 def _float32_file(args: argparse.Namespace, row: NetworkEntry) -> Path:
-    """The float32 ONNX file, exported now where a checkpoint was given that has none beside it."""
+    """The float32 ONNX file, exported now where a checkpoint was given that has none of its own beside it."""
+    from occ_perception.engines.onnx_metadata import exported_from
     from occ_perception.engines.precision import graph_files
     from occ_perception.engines.select import find_weights
 
@@ -120,9 +121,7 @@ def _float32_file(args: argparse.Namespace, row: NetworkEntry) -> Path:
     onnx_file = weights.with_suffix('.onnx')
     if weights == onnx_file:
         return onnx_file
-    newest = max((file.stat().st_mtime for file in graph_files(onnx_file, row) if file.is_file()), default=0.0)
-    complete = all(file.is_file() for file in graph_files(onnx_file, row))
-    if complete and newest >= weights.stat().st_mtime and not args.again:
+    if exported_from(graph_files(onnx_file, row), weights) and not args.again:
         return onnx_file
     try:
         from occ_perception.engines.export import export_onnx
@@ -162,10 +161,9 @@ def _narrow(args: argparse.Namespace, row: NetworkEntry, onnx_file: Path, source
 
 def memory_form(onnx_file: Path) -> str:
     """The form in which an exported network remembers, as the file says."""
-    import onnx
+    from occ_perception.engines.onnx_metadata import metadata_of
 
-    properties = {entry.key: entry.value for entry in onnx.load(onnx_file, load_external_data=False).metadata_props}
-    return properties.get('memory', EXACT)
+    return metadata_of(onnx_file).get('memory', EXACT)
 
 
 def _told(file: NarrowFile) -> str:

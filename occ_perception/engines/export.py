@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import json
 import logging
 import time
@@ -32,6 +31,7 @@ from occ_perception.engines.comparison import (
 from occ_perception.engines.example_inputs import ExampleDrive
 from occ_perception.engines.graphs import ExportedGraph, graphs_of
 from occ_perception.engines.lidar_graph import LidarExample, LidarGraph
+from occ_perception.engines.onnx_metadata import sha256_of
 from occ_perception.engines.protocol import EXACT
 from occ_perception.engines.select import find_weights
 from occ_perception.geometry.column_lift import LiftCaps
@@ -78,7 +78,7 @@ def export_onnx(name: str, weights: str | Path | None, path: str | Path, caps: L
     row, manifest = entry_of_weights(entry(name), source), read_manifest(source)
     network = build_network(row)
     load_weights(network, source)
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    digest = sha256_of(source)
     if isinstance(network, PanoOcc):
         from occ_perception.engines.panoocc_export import export_panoocc
 

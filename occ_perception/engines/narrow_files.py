@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import onnx
 from occ_perception.catalogue import NetworkEntry
 from occ_perception.engines.folding import folded
 from occ_perception.engines.narrowing import in_float16
+from occ_perception.engines.onnx_metadata import metadata_of, sha256_of
 from occ_perception.engines.precision import graph_files, precision_file
 from occ_perception.engines.quantise import Calibration
 
@@ -34,7 +34,7 @@ def stale_files(onnx_file: Path, row: NetworkEntry, precision: str, how: str) ->
     """Narrow files of a network that are missing, or were made from other float32 files or with other choices."""
     made = graph_files(precision_file(onnx_file, precision), row)
     return [narrow for plain, narrow in zip(graph_files(onnx_file, row), made, strict=True)
-            if not narrow.is_file() or _origin(narrow) != (_sha256(plain), how)]
+            if not narrow.is_file() or _origin(narrow) != (sha256_of(plain), how)]
 
 
 def write_float16(onnx_file: Path, row: NetworkEntry, how: str, keep: Sequence[str] = ()) -> list[NarrowFile]:
@@ -66,7 +66,7 @@ def _pairs(onnx_file: Path, row: NetworkEntry, precision: str) -> list[tuple[Pat
 
 def _save(model: onnx.ModelProto, plain: Path, narrow: Path, how: str, quantised: int = 0,
           kept: dict[str, str] | None = None) -> NarrowFile:
-    for key, value in {MADE_FROM: _sha256(plain), MADE_HOW: how}.items():
+    for key, value in {MADE_FROM: sha256_of(plain), MADE_HOW: how}.items():
         model.metadata_props.add(key=key, value=value)
     onnx.checker.check_model(model, full_check=True)
     part = narrow.with_suffix('.part')
@@ -81,9 +81,5 @@ def _save(model: onnx.ModelProto, plain: Path, narrow: Path, how: str, quantised
 
 
 def _origin(narrow: Path) -> tuple[str, str]:
-    properties = {entry.key: entry.value for entry in onnx.load(narrow).metadata_props}
+    properties = metadata_of(narrow)
     return properties.get(MADE_FROM, ''), properties.get(MADE_HOW, '')
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

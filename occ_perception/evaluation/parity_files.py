@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +10,8 @@ from pathlib import Path
 
 from occ_perception import catalogue
 from occ_perception.catalogue import NetworkEntry
+from occ_perception.engines.onnx_metadata import exported_from, metadata_of, sha256_of
+from occ_perception.engines.precision import graph_files
 from occ_perception.engines.protocol import EXACT
 from occ_perception.engines.select import RANDOM_WEIGHTS, find_weights
 from occ_perception.manifest import entry_of_weights
@@ -67,13 +68,13 @@ def network_files(network: str, weights: str | None, folder: Path, memory: str =
             note = 'PyTorch is not installed'
         elif beside is None:
             note = f'no checkpoint stands beside {onnx.name}'
-        elif _made_from(onnx) not in ('', _sha256(beside)):
+        elif metadata_of(onnx).get('weights_sha256') not in (None, '', sha256_of(beside)):
             note = f'{onnx.name} was not made from {beside.name} beside it'
         return NetworkFiles(entry_of_weights(row, onnx), None if note else beside, onnx, memory, folder, note)
     checkpoint = find_weights(row, weights, CHECKPOINTS)
     row = entry_of_weights(row, checkpoint)
     onnx = checkpoint.with_suffix('.onnx')
-    if onnx.is_file() and _made_from(onnx) == _sha256(checkpoint):
+    if exported_from(graph_files(onnx, row), checkpoint):
         return NetworkFiles(row, checkpoint if torch else None, onnx, memory, folder, '' if torch else 'PyTorch is not installed')
     on_export(checkpoint)
     onnx = _export(row, checkpoint, folder / f'{row.name}.onnx', memory)
@@ -99,15 +100,3 @@ def _random_checkpoint(row: NetworkEntry, folder: Path) -> Path:
     path = folder / f'{row.name}.safetensors'
     save_weights(build_network(row).state_dict(), path)
     return path
-
-
-def _made_from(onnx: Path) -> str:
-    """SHA-256 of the checkpoint that an ONNX file says it was exported from; '' where it says nothing."""
-    import onnx as reader
-
-    model = reader.load(onnx, load_external_data=False)
-    return next((entry.value for entry in model.metadata_props if entry.key == 'weights_sha256'), '')
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -12,6 +12,7 @@ from typing import Any
 from occ_perception import __version__, catalogue
 from occ_perception.datasets.nuscenes_sequence import FrameOptions
 from occ_perception.datasets.opening import DataSource
+from occ_perception.engines.onnx_metadata import sha256_of
 from occ_perception.engines.precision import chosen_precision, existing_files
 from occ_perception.engines.protocol import EXACT
 from occ_perception.engines.select import RANDOM_WEIGHTS, chosen_backend, shipped_file
@@ -51,7 +52,7 @@ class Request:
         if not path.is_file():
             raise ValueError(f'weights file {path} does not exist')
         if path.suffix != '.onnx':
-            return hashlib.sha256(path.read_bytes()).hexdigest()
+            return sha256_of(path)
         files = existing_files(path, catalogue.entry(self.network), self.chosen_precision)
         return hashlib.sha256(b''.join(file.read_bytes() for file in files)).hexdigest()
 

@@ -1,5 +1,6 @@
 """`occ build` makes what is missing, says what it made and what it lacks."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -85,3 +86,19 @@ def test_help_shows_commands(capsys):
     said = capsys.readouterr().out
     assert 'occ build scocc_sample --precision int8 --rtx-check' in said
     assert '--keep-f32' in said
+
+
+def test_an_export_beside_a_checkpoint_counts_only_if_it_was_made_from_it(network, tmp_path, capsys, monkeypatch):
+    pytest.importorskip('torch')
+    from occ_perception.engines import export
+
+    made = []
+    monkeypatch.setattr(export, 'export_onnx', lambda name, weights, path, memory: made.append((name, weights, path, memory)))
+    checkpoint = tmp_path / 'net.safetensors'
+    shutil.copy(shipped_file('scocc_sample.safetensors'), checkpoint)  # newer than the export, and the one it was made from
+    assert build('--weights', checkpoint, '--precision', 'f16', '--files-only') == 0 and not made
+    checkpoint.write_bytes(checkpoint.read_bytes() + b' ')
+    os.utime(checkpoint, (0, 0))  # older, and another one
+    assert build('--weights', checkpoint, '--precision', 'f16', '--files-only') == 0
+    assert made == [('scocc_sample', checkpoint, network, 'exact')]
+    assert f'exporting {checkpoint}' in capsys.readouterr().err

@@ -1,4 +1,7 @@
-"""Every network of the catalogue through the live nodes, three key frames each; `-m heavy` runs it, `-k NAME` one of them."""
+"""Every network of the catalogue through the live nodes, three key frames each; `-m heavy` runs them, `-k NAME` one of them.
+
+Two of them, PanoOcc's small forms, are run always.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,10 @@ from occ_perception.nodes import system
 from occ_perception.nodes.conversions import labels_of
 
 pytest.importorskip('torch')
-pytestmark = pytest.mark.heavy
 SECOND = 1_000_000_000
 PATIENCE_S = 3600.0
 MOST_MEMORY_GB = 20.0
+ALWAYS = 'panoocc-small', 'panoocc-panoptic-small-4f'
 
 
 @pytest.fixture(scope='module')
@@ -48,7 +51,7 @@ def sources_for(row: NetworkEntry, bag: Path) -> Sources:
     return replace(found, cameras=tuple(replace(cameras[WAYMO_FROM_NUSCENES[name]], name=name) for name in row.cameras))
 
 
-@pytest.mark.parametrize('name', NETWORKS)
+@pytest.mark.parametrize('name', [pytest.param(name, marks=() if name in ALWAYS else pytest.mark.heavy) for name in NETWORKS])
 def test_network_serves_every_set_with_its_history(name: str, street: tuple[Path, list[int]],
                                                    capsys: pytest.CaptureFixture) -> None:
     """Shipped weights where there are any, else seeded random ones."""
