@@ -11,25 +11,26 @@ import torch
 EDGE, RUNS = 2048, 6
 
 
-def product_flops() -> float:
-    """Floating-point operations per second (two per multiply-add) of a large float32 matrix product on all cores.
+def product_flops(precision: str = 'f32') -> float:
+    """Floating-point operations per second (two per multiply-add) of a large matrix product on all cores; precision: f32 or bf16.
 
     The fastest of several runs, in PyTorch or in OpenVINO, whichever is the faster: PyTorch's own library leaves half of some
     processors unused, and a floor taken from it alone would lie above what OpenVINO really takes.
     """
     a, b = np.random.default_rng(0).random((2, EDGE, EDGE), np.float32)
-    first, second = torch.from_numpy(a), torch.from_numpy(b)
-    product = _openvino_product(b)
+    kind = {'f32': torch.float32, 'bf16': torch.bfloat16}[precision]
+    first, second = torch.from_numpy(a).to(kind), torch.from_numpy(b).to(kind)
+    product = _openvino_product(b, precision)
     return 2 * EDGE ** 3 / min(_fastest(lambda: first @ second), _fastest(lambda: product(a)))
 
 
-def _openvino_product(constant: np.ndarray) -> Callable[[np.ndarray], object]:
+def _openvino_product(constant: np.ndarray, precision: str) -> Callable[[np.ndarray], object]:
     import openvino
     from openvino import opset13 as operators
 
     given = operators.parameter([EDGE, EDGE], np.float32)
     model = openvino.Model([operators.matmul(given, operators.constant(constant), False, False)], [given])
-    compiled = openvino.compile_model(model, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})
+    compiled = openvino.compile_model(model, 'CPU', {'INFERENCE_PRECISION_HINT': precision})
     return lambda a: compiled([a])
 
 

@@ -23,13 +23,14 @@ import torch
 
 from benchmarks.gpu.timing import best_ms
 from benchmarks.gpu.work_done import WorkDone, floor_ms, measured_peaks
+from benchmarks.peak import product_flops
 from benchmarks.recording import print_result, save_row
 from benchmarks.session_run import run_apart
 from benchmarks.timing import interleaved
 from occ_perception.catalogue import ImagePreprocessing, NetworkEntry, entry
 from occ_perception.datasets.sample_world.rig import ego_from_lidar
 from occ_perception.engines.example_inputs import example_images, example_rig
-from occ_perception.engines.export import _trace
+from occ_perception.engines.export import trace
 from occ_perception.engines.graphs import WholeGraph
 from occ_perception.engines.precision import chosen_precision
 from occ_perception.geometry.column_lift import LiftTables, build_lift_tables
@@ -66,11 +67,9 @@ def variants() -> dict[str, NetworkEntry]:
 
 
 def peaks_here() -> dict[str, float]:
-    """Speeds of this processor, see measured_peaks; bf16 products beside them."""
-    measure = partial(best_ms, device=torch.device('cpu'))
-    peaks = measured_peaks(torch.device('cpu'), measure)
-    a, b = torch.randn(2, 1024, 1024).bfloat16()
-    return {**peaks, 'bf16': round(2e-9 * 1024 ** 3 / measure(lambda: a @ b), 3)}
+    """Speeds of this processor, see measured_peaks; products by product_flops."""
+    peaks = measured_peaks(torch.device('cpu'), partial(best_ms, device=torch.device('cpu')))
+    return {**peaks, **{precision: round(1e-12 * product_flops(precision), 3) for precision in ('f32', 'bf16')}}
 
 
 def measure_network(row: NetworkEntry, folder: Path, peaks: dict[str, float], runs: int) -> dict:
@@ -82,7 +81,7 @@ def measure_network(row: NetworkEntry, folder: Path, peaks: dict[str, float], ru
     feeds = {'images': example_images(row), **{name: getattr(tables, name) for name in LiftTables.NAMES}}
     graph = WholeGraph(network, tables.slots)
     inputs = [torch.from_numpy(feeds[name]) for name in graph.inputs]
-    onnx.save(_trace(graph, inputs), folder / 'network.onnx')
+    onnx.save(trace(graph, {name: feeds[name] for name in graph.inputs}, graph.outputs), folder / 'network.onnx')
     with torch.inference_mode(), WorkDone() as work:
         labels = graph(*inputs)[0]
     border = [*network.parameters(), *inputs, labels]

@@ -29,7 +29,7 @@ from benchmarks.recording import print_result, save_row
 from benchmarks.timing import WARM_UP, interleaved
 from occ_perception.catalogue import NetworkEntry, entry
 from occ_perception.engines.example_inputs import example_images, example_rig
-from occ_perception.engines.export import _trace
+from occ_perception.engines.export import trace
 from occ_perception.engines.graphs import ExportedGraph, WholeGraph
 from occ_perception.engines.onnxruntime_session import OnnxRuntimeSession
 from occ_perception.engines.openvino_engine import OpenVinoSession
@@ -127,7 +127,7 @@ def caps_of(row: NetworkEntry) -> dict[str, LiftCaps]:
 
 def written(graph: nn.Module, feeds: Mapping[str, np.ndarray], path: Path) -> Path:
     """The graph as an ONNX file."""
-    onnx.save(_trace(graph, [torch.from_numpy(feeds[name]) for name in graph.inputs]), path)
+    onnx.save(trace(graph, {name: feeds[name] for name in graph.inputs}, graph.outputs), path)
     return path
 
 
