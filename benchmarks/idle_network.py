@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from occ_perception.catalogue import entry
-from occ_perception.runtime.frames import OccupancyPrediction, SensorFrame
+from occ_perception.runtime.frames import OccupancyPrediction, PendingPrediction, SensorFrame
 
 
 def keep(prediction: OccupancyPrediction, path: Path) -> None:
@@ -27,10 +27,10 @@ class IdlePredictor:
         with np.load(path) as kept:
             self._answer = OccupancyPrediction(0, network, self.entry.grid, kept['labels'], kept['instance_ids'], (), {})
 
-    def predict(self, frame: SensorFrame) -> OccupancyPrediction:
+    def submit(self, frame: SensorFrame) -> PendingPrediction:
         """The answer, at the frame's stamp."""
         used = {name: (frame.stamp_ns - camera.stamp_ns) * 1e-9 for name, camera in frame.cameras.items()}
-        return replace(self._answer, stamp_ns=frame.stamp_ns, cameras_used=used)
+        return PendingPrediction(lambda: replace(self._answer, stamp_ns=frame.stamp_ns, cameras_used=used))
 
     def reset(self) -> None:
         """There is nothing to forget."""

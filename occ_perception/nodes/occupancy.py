@@ -83,7 +83,7 @@ PARAMETERS = (
     Parameter('fixed_frame', 'odom', 'frame that does not move with the vehicle and never jumps'),
     Parameter('base_frame', 'base_link', 'frame of the vehicle; grids are in it'),
     Parameter('tf_timeout', 0.2, 'longest wait for the transforms of a set [s]', low=0.0, high=10.0),
-    Parameter('backlog', 1, 'complete sets that may wait while the network is busy; older ones are dropped', low=0, high=7),
+    Parameter('backlog', 1, 'complete sets that may wait while two are under way; older ones are dropped', low=0, high=7),
     Parameter('memory', EXACT, 'how past frames enter: lifted again, or their maps moved (cheaper)', choices=MEMORY_FORMS),
     Parameter('sparse_convolution', TABLES, 'what finds the neighbours of LiDAR voxels: our tables, or the package spconv '
               'where it is installed (torch backend)', choices=SPARSE_FORMS),
@@ -310,7 +310,7 @@ class OccupancyNode(LifecycleNode):
             self._health.problem('sweeps', 'not_taken', f'occ/sweeps: {type(error).__name__}: {error}')
 
     def _deliver(self, served: Served) -> None:
-        """Publish one prediction; called in the worker thread."""
+        """Publish one prediction; called in the delivery thread."""
         began = time.perf_counter()
         prediction, frame = served.prediction, self._values['base_frame']
         row = entry(self._network)

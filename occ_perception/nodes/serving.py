@@ -1,4 +1,8 @@
-"""From frames to predictions: one worker thread that takes complete sets, waits for their poses and runs the network."""
+"""From frames to predictions, in two threads: one takes complete sets, waits for their poses and hands them to the network, the
+other waits for its answers and delivers them.
+
+So one frame is prepared and computed while the one before is finished and published. Order is kept, and two are under way at most.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -19,7 +23,7 @@ from occ_perception.nodes.exchange import CameraFrame, Sweep
 from occ_perception.nodes.health import Health
 from occ_perception.nodes.poses import Patience, PoseError, Poses
 from occ_perception.runtime.fallback import InputMissing
-from occ_perception.runtime.frames import CameraImage, LidarSweep, OccupancyPrediction, SensorFrame
+from occ_perception.runtime.frames import CameraImage, LidarSweep, OccupancyPrediction, PendingPrediction, SensorFrame
 from occ_perception.runtime.intake.assembly import (
     LIDAR,
     RESET,
@@ -34,9 +38,11 @@ POLL_S = 0.01
 IDLE_S = 0.5
 TF_WALL_TIMEOUT_S, SET_WALL_TIMEOUT_S = 2.0, 3.0
 """Longest wait for transforms, and for the pictures of a set, while ROS time stands still; longer ones by parameter."""
+MOST_UNDER_WAY = 2
+"""Sets that were taken and have neither been published nor dropped; engines have room for no more."""
 BUSY = 'busy'
 NO_POSE = 'no_pose'
-PREDICTION_ERROR = 'prediction_error'
+PREDICTION_ERROR, PUBLISH_ERROR = 'prediction_error', 'publish_error'
 INACTIVE = 'inactive'
 FALLBACK = 'fallback'
 """Stream under which it is counted what frames lacked."""
@@ -54,11 +60,11 @@ class PredictorLike(Protocol):
     def news(self) -> str:
         """What is to be told of its engine; '' when nothing is."""
 
-    def predict(self, frame: SensorFrame) -> OccupancyPrediction:
-        """Occupancy of a frame."""
+    def submit(self, frame: SensorFrame) -> PendingPrediction:
+        """Begin with a frame; the result is taken in another thread, in the order of the frames."""
 
     def reset(self) -> None:
-        """Forget past frames."""
+        """Forget past frames before the next one that is submitted."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,15 @@ class Served:
 
     prediction: OccupancyPrediction
     stages_ms: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _UnderWay:
+    """A set in the hands of the network. marks: (stage, end of it by time.perf_counter) since it was taken."""
+
+    stamp_ns: int
+    marks: list[tuple[str, float]]
+    pending: PendingPrediction
 
 
 @dataclass
@@ -94,9 +109,9 @@ class Tally:
 
 
 class Serving:
-    """Frames in (from any thread), predictions out (from the worker thread, through `deliver`).
+    """Frames in (from any thread), predictions out (from the delivery thread, through `deliver`).
 
-    clock: tells deadlines. backlog: complete sets that may wait while the network is busy. Every due
+    clock: tells deadlines. backlog: complete sets that may wait while the network is busy, beside those under way. Every due
     reference ends in exactly one of `published` and `dropped`.
     """
 
@@ -120,7 +135,7 @@ class Serving:
         self._dropped: Counter[str] = Counter()
         self._published = 0
         self._processing_ms: deque[float] = deque(maxlen=DURATIONS_KEPT)
-        self._served_ns: int | None = None
+        self._under_way_ns: list[int] = []
         self._reset_why = ''
         self._jumps_seen = self._jumps_served = 0
         self._past_ages_s: tuple[float | None, ...] = ()
@@ -145,7 +160,7 @@ class Serving:
             self._open = True
 
     def close(self) -> None:
-        """Take no more frames; a running prediction is still delivered."""
+        """Take no more frames; predictions under way are still delivered."""
         with self._condition:
             self._open = False
             self._assembler.reset(INACTIVE)
@@ -154,7 +169,7 @@ class Serving:
             self._reset_why = INACTIVE
 
     def stop(self) -> None:
-        """End the worker thread for good, waiting for a running prediction."""
+        """End the threads for good, once predictions under way have been delivered."""
         self._stopping.set()
         with self._condition:
             self._open = False
@@ -207,9 +222,10 @@ class Serving:
                          '' if self._predictor is None else self._predictor.news, assembler.stood_in, self._fallback, self._made_by)
 
     def _settled_until_ns(self) -> int:
-        under_way = [stamp for stamp in (self._assembler.oldest_ns, self._served_ns) if stamp is not None]
-        under_way += [made.stamp_ns for _, made in self._ready]
-        return min(under_way) - 1 if under_way else self._assembler.newest_ns or 0
+        unsettled = [*self._under_way_ns, *(made.stamp_ns for _, made in self._ready)]
+        if self._assembler.oldest_ns is not None:
+            unsettled.append(self._assembler.oldest_ns)
+        return min(unsettled) - 1 if unsettled else self._assembler.newest_ns or 0
 
     def _run(self, make: Callable[[], PredictorLike], ready: Future) -> None:
         try:
@@ -224,19 +240,20 @@ class Serving:
         if before is not None:
             before.join()
         ready.set_result(predictor.entry)
-        while (taken := self._next(me)) is not None:
-            made, reset_why = taken
-            if reset_why:
-                predictor.reset()
-                self._health.count(MEMORY, reset_why)
-            self._serve(predictor, made)
-            with self._condition:
-                self._served_ns = None
+        with ThreadPoolExecutor(1, 'delivery') as delivery:
+            while (taken := self._next(me)) is not None:
+                made, reset_why = taken
+                if reset_why:
+                    predictor.reset()
+                    self._health.count(MEMORY, reset_why)
+                begun = self._begin(predictor, made)
+                if begun is not None:
+                    delivery.submit(self._finish, begun)
 
     def _next(self, me: threading.Thread) -> tuple[AssembledSet, str] | None:
         """The next complete set, waited for, and why the memory must be reset before it ('' when it must not).
 
-        Sets beyond the backlog count as dropped. None when the worker must end.
+        It counts as under way from then on. Sets beyond the backlog count as dropped. None when the worker must end.
         """
         assembler = self._assembler
         with self._condition:
@@ -253,9 +270,9 @@ class Serving:
                     self._ready.popleft()
                     self._dropped[BUSY] += 1
                     self._health.tell('sets', BUSY, 'set dropped: the network is slower than sets come; lower max_rate')
-                if self._ready:
+                if self._ready and len(self._under_way_ns) < MOST_UNDER_WAY:
                     jumps, made = self._ready.popleft()
-                    self._served_ns = made.stamp_ns
+                    self._under_way_ns.append(made.stamp_ns)
                     reset_why, self._reset_why = self._reset_why, ''
                     if jumps != self._jumps_served:
                         self._jumps_served, reset_why = jumps, TIME_JUMP
@@ -271,50 +288,67 @@ class Serving:
         limit_s = max(SET_WALL_TIMEOUT_S, 2e-9 * self._assembler.rules.deadline_ns)
         return oldest is not None and time.monotonic() - self._oldest[1] > limit_s
 
-    def _drop(self, reason: str, message: str) -> None:
+    def _settle(self, stamp_ns: int) -> None:
+        """A set is no longer under way; to be called with the lock held."""
+        self._under_way_ns.remove(stamp_ns)
+        self._condition.notify_all()
+
+    def _drop(self, stamp_ns: int, reason: str, why: object) -> None:
+        """Count a set that was under way as dropped, and tell."""
         with self._condition:
             self._dropped[reason] += 1
-        self._health.tell('sets', reason, message)
+            self._settle(stamp_ns)
+        self._health.tell('sets', reason, f'set at {stamp_ns / 1e9:.3f} s dropped: {why}')
 
-    def _serve(self, predictor: PredictorLike, made: AssembledSet) -> None:
+    def _begin(self, predictor: PredictorLike, made: AssembledSet) -> _UnderWay | None:
+        """Prepare a set and hand it to the network; None where it was dropped."""
         marks = [('', time.perf_counter())]
         for name, why in made.missing.items():
             self._health.problem(name, f'absent_{why}', f'set goes out without {name}')
         try:
             frame = self._frame(predictor, made, marks)
-            if len(frame.cameras) < self._assembler.rules.min_cameras:
-                self._drop(TOO_FEW_CAMERAS, f'set at {made.stamp_ns / 1e9:.3f} s has {len(frame.cameras)} usable '
-                           f'cameras, min_cameras is {self._assembler.rules.min_cameras}')
-                return
-            prediction = predictor.predict(frame)
+            if len(frame.cameras) >= self._assembler.rules.min_cameras:
+                return _UnderWay(made.stamp_ns, marks, predictor.submit(frame))
+            self._drop(made.stamp_ns, TOO_FEW_CAMERAS,
+                       f'{len(frame.cameras)} usable cameras, min_cameras is {self._assembler.rules.min_cameras}')
         except PoseError as error:
-            self._drop(NO_POSE, f'set dropped: {error}')
-            return
+            self._drop(made.stamp_ns, NO_POSE, error)
         except InputMissing as error:
-            self._drop(error.lacking, f'set at {made.stamp_ns / 1e9:.3f} s: {error}')
-            return
+            self._drop(made.stamp_ns, error.lacking, error)
         except Exception as error:
-            self._drop(PREDICTION_ERROR, f'set at {made.stamp_ns / 1e9:.3f} s: {type(error).__name__}: {error}')
-            return
-        if prediction.forgotten:
-            self._health.problem(MEMORY, prediction.forgotten, f'past frames forgotten before {made.stamp_ns / 1e9:.3f} s')
-        if prediction.fallback:
-            other = prediction.network != prediction.intended
-            self._health.problem(FALLBACK, prediction.fallback, f'{prediction.network} serves ' + (
-                f'in place of {prediction.intended}' if other else 'with that input masked'))
-        stages = {name: 1e3 * (after - before) for (_, before), (name, after) in pairwise(marks)}
-        stages.update(prediction.timings_ms)
+            self._drop(made.stamp_ns, PREDICTION_ERROR, f'{type(error).__name__}: {error}')
+        return None
+
+    def _finish(self, begun: _UnderWay) -> None:
+        """Wait for the network's answer and deliver it."""
         try:
-            self._deliver(Served(prediction, stages))
+            prediction = begun.pending.result()
         except Exception as error:
-            self._drop('publish_error', f'set at {made.stamp_ns / 1e9:.3f} s: {type(error).__name__}: {error}')
+            self._drop(begun.stamp_ns, PREDICTION_ERROR, f'{type(error).__name__}: {error}')
+            return
+        try:
+            self._tell_of(prediction)
+            stages = {name: 1e3 * (after - before) for (_, before), (name, after) in pairwise(begun.marks)}
+            self._deliver(Served(prediction, stages | prediction.timings_ms))
+        except Exception as error:
+            self._drop(begun.stamp_ns, PUBLISH_ERROR, f'{type(error).__name__}: {error}')
             return
         with self._condition:
             self._published += 1
             self._past_ages_s = tuple((prediction.stamp_ns - past) * 1e-9 if past else None for past in prediction.past_stamps_ns)
             self._incomplete += None in self._past_ages_s
             self._fallback, self._made_by = prediction.fallback, prediction.network
-            self._processing_ms.append(1e3 * (time.perf_counter() - marks[0][1]))
+            self._processing_ms.append(1e3 * (time.perf_counter() - begun.marks[0][1]))
+            self._settle(begun.stamp_ns)
+
+    def _tell_of(self, prediction: OccupancyPrediction) -> None:
+        """Count and tell what a prediction was made without."""
+        if prediction.forgotten:
+            self._health.problem(MEMORY, prediction.forgotten, f'past frames forgotten before {prediction.stamp_ns / 1e9:.3f} s')
+        if prediction.fallback:
+            other = prediction.network != prediction.intended
+            self._health.problem(FALLBACK, prediction.fallback, f'{prediction.network} serves ' + (
+                f'in place of {prediction.intended}' if other else 'with that input masked'))
 
     def _frame(self, predictor: PredictorLike, made: AssembledSet, marks: list[tuple[str, float]]) -> SensorFrame:
         """SensorFrame of a set: poses from tf, decoded pictures; cameras that lack one are left out. Raises PoseError."""

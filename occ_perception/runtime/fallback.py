@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from occ_perception.catalogue import NetworkEntry, entry
-from occ_perception.runtime.frames import OccupancyPrediction, SensorFrame
+from occ_perception.runtime.frames import OccupancyPrediction, PendingPrediction, SensorFrame
 
 NO_LIDAR, NO_CAMERAS = 'no_lidar', 'no_cameras'
 """What a frame may lack."""
@@ -32,7 +32,7 @@ class Serves(Protocol):
     @property
     def news(self) -> str: ...
 
-    def predict(self, frame: SensorFrame) -> OccupancyPrediction: ...
+    def submit(self, frame: SensorFrame) -> PendingPrediction: ...
 
     def reset(self) -> None: ...
 
@@ -80,15 +80,19 @@ class FallbackPredictor:
         return '; '.join(dict.fromkeys(news for news in told if news))
 
     def predict(self, frame: SensorFrame) -> OccupancyPrediction:
-        """Occupancy of a frame, by what serves for what it lacks; the prediction tells which. Raises InputMissing."""
+        """Occupancy of a frame; see submit."""
+        return self.submit(frame).result()
+
+    def submit(self, frame: SensorFrame) -> PendingPrediction:
+        """Begin with a frame, by what serves for what it lacks; the prediction tells which. Raises InputMissing."""
         lacking = self._watch.lacking(frame.stamp_ns, bool(frame.sweeps), bool(frame.cameras))
         if not lacking:
-            return self._whole.predict(frame)
+            return self._whole.submit(frame)
         if lacking not in self._stand_ins:
             raise InputMissing(self.entry.name, lacking)
         frame = replace(frame, sweeps=()) if lacking == NO_LIDAR else replace(frame, cameras={})
-        prediction = self._stand_ins[lacking].predict(frame)
-        return replace(prediction, intended=self.entry.name, fallback=lacking)
+        pending = self._stand_ins[lacking].submit(frame)
+        return PendingPrediction(lambda: replace(pending.result(), intended=self.entry.name, fallback=lacking))
 
     def reset(self) -> None:
         """Forget past frames and objects."""

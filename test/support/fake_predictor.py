@@ -9,7 +9,7 @@ import numpy as np
 
 from occ_perception import catalogue
 from occ_perception.labels import FREE
-from occ_perception.runtime.frames import Instance, OccupancyPrediction, SensorFrame
+from occ_perception.runtime.frames import Instance, OccupancyPrediction, PendingPrediction, SensorFrame
 from occ_perception.runtime.intake.image import fit
 
 
@@ -25,6 +25,10 @@ class FakePredictor:
 
     def reset(self) -> None:
         self.resets += 1
+
+    def submit(self, frame: SensorFrame) -> PendingPrediction:
+        prediction = self.predict(frame)
+        return PendingPrediction(lambda: prediction)
 
     def predict(self, frame: SensorFrame) -> OccupancyPrediction:
         self.frames.append(frame)

@@ -17,7 +17,7 @@ from occ_perception.datasets.dialects import Sources
 from occ_perception.nodes import system
 from occ_perception.nodes.conversions import stamp_ns
 from occ_perception.nodes.occupancy import make_predictor
-from occ_perception.runtime.frames import OccupancyPrediction, SensorFrame
+from occ_perception.runtime.frames import OccupancyPrediction, PendingPrediction, SensorFrame
 from occ_perception.runtime.predictor import Predictor
 
 LOSSLESS = {'depth': 200, 'reliability': 'reliable'}
@@ -52,9 +52,13 @@ class Witness:
     def news(self) -> str:
         return self._predictor.news
 
-    def predict(self, frame: SensorFrame) -> OccupancyPrediction:
-        self._kept.append(self._predictor.predict(frame))
-        return self._kept[-1]
+    def submit(self, frame: SensorFrame) -> PendingPrediction:
+        pending = self._predictor.submit(frame)
+
+        def result() -> OccupancyPrediction:
+            self._kept.append(pending.result())
+            return self._kept[-1]
+        return PendingPrediction(result)
 
     def reset(self) -> None:
         self._predictor.reset()
