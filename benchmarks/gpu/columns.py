@@ -2,7 +2,8 @@
 
 A column is a call that takes a frame to labels. Every step measures its columns in turn with eager PyTorch float32, so that each
 has its denominator from the same minute. `..._host` columns begin with image bytes and geometry in the host's memory and end with
-labels there (Engine.infer); the others have all inputs on the device and leave the labels there.
+labels there (Engine.infer), `..._host_two` columns do so for several frames, two of them under way, and tell the time of one; the
+others have all inputs on the device and leave the labels there.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class RowBench:
     def measure(self, step: str) -> dict[str, Any]:
         """Figures of one step: {'columns': {name: figures}}, for 'torch' also {'about': figures of the network}."""
         kind, _, precision = step.partition('_')
+        frames: dict[str, int] = {}
         makers: dict[str, Callable[[], Call]] = {EAGER: lambda: partial(self._eager, *self._tensors)}
         if kind == TORCH:
             makers[f'{EAGER}_channels_last'] = self._channels_last
@@ -65,11 +67,13 @@ class RowBench:
         elif kind == COMPILED:
             makers[step] = lambda: self._compiled(precision)
         else:
-            from benchmarks.gpu.tensorrt_columns import tensorrt_calls
+            from benchmarks.gpu.tensorrt_columns import FRAMES, tensorrt_calls
 
             calls = cache(partial(tensorrt_calls, self.row, self._network, self._exported_to(), precision, self._images))
-            makers |= {f'{EAGER}_host': self._host, step: lambda: calls()[0], f'{step}_host': lambda: calls()[1]}
-        columns = self._columns(makers)
+            makers |= {f'{EAGER}_host': self._host, step: lambda: calls()[0], f'{step}_host': lambda: calls()[1],
+                       f'{step}_host_two': lambda: calls()[2]}
+            frames[f'{step}_host_two'] = FRAMES
+        columns = self._columns(makers, frames)
         return {'columns': columns} | ({'about': self._about()} if kind == TORCH else {})
 
     def close(self) -> None:
@@ -79,7 +83,8 @@ class RowBench:
         torch.compiler.reset()
         self.__dict__.clear()
 
-    def _columns(self, makers: dict[str, Callable[[], Call]]) -> dict[str, dict[str, Any]]:
+    def _columns(self, makers: dict[str, Callable[[], Call]], frames: dict[str, int]) -> dict[str, dict[str, Any]]:
+        """Figures of every call, for one frame each. frames: of calls that do several."""
         counters.clear()
         calls: dict[str, Call] = {}
         columns: dict[str, dict[str, Any]] = {}
@@ -92,7 +97,7 @@ class RowBench:
             if before is not None:
                 columns[name]['card_mib'] = round(((self._memory_in_use(False) or 0) - before) / 2 ** 20)
         for name, times in interleaved_ms(calls, self.device, self._runs).items():
-            columns[name] |= summary(times)
+            columns[name] |= summary([time_ms / frames.get(name, 1) for time_ms in times])
         for name, figures in columns.items():
             if name.startswith(COMPILED):  # parts that run without a CUDA graph; 0 is what is meant
                 figures['cuda_graph_skips'] = counters['inductor']['cudagraph_skips']

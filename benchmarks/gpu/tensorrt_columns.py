@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,28 @@ from occ_perception.engines.example_inputs import ExampleDrive
 from occ_perception.engines.export import export_network
 from occ_perception.engines.graphs import graphs_of
 from occ_perception.engines.narrow_files import stale_files, write_float16, write_int8
+from occ_perception.engines.protocol import Engine, PlacedFrame, submit
 from occ_perception.engines.select import open_engine
 from occ_perception.networks.flashocc.network import FlashOcc
 
+FRAMES = 8
+"""Of a call with two frames under way; the first has nothing to overlap with."""
+
+
+def two_under_way(engine: Engine, images: np.ndarray, places: Sequence[PlacedFrame]) -> list[np.ndarray]:
+    """Labels of FRAMES frames, each of which is submitted before the one before it is waited for."""
+    pending = deque([submit(engine, images, places)])
+    labels = []
+    for _ in range(FRAMES - 1):
+        pending.append(submit(engine, images, places))
+        labels.append(pending.popleft().result().labels)
+    return [*labels, pending.popleft().result().labels]
+
 
 def tensorrt_calls(row: NetworkEntry, network: FlashOcc, onnx_file: Path, precision: str,
-                   images: np.ndarray) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """Two calls that run a frame with full history in TensorRT: inputs and labels on the device; from host memory to labels there.
+                   images: np.ndarray) -> tuple[Callable[[], Any], Callable[[], Any], Callable[[], Any]]:
+    """Calls that run a frame with full history in TensorRT: inputs and labels on the device; from host memory to labels there; the
+    same with FRAMES frames, two under way.
 
     network: on the CPU. onnx_file: where its export is, or is put now, and its narrow files. int8 is calibrated with the example
     inputs: good for speed, not for labels. Building an engine takes minutes; engines stay in the cache of engines/cache.py.
@@ -35,7 +51,8 @@ def tensorrt_calls(row: NetworkEntry, network: FlashOcc, onnx_file: Path, precis
             write_int8(onnx_file, row, 'benchmark', _example_feeds(row, network, onnx_file))
     engine = open_engine(row, 'tensorrt', onnx_file, precision=precision)
     places = full_memory(engine, row, images)
-    return engine.resident(images, places), lambda: engine.infer(images, places).labels  # type: ignore[attr-defined]
+    resident = engine.resident(images, places)  # type: ignore[attr-defined]
+    return resident, lambda: engine.infer(images, places).labels, lambda: two_under_way(engine, images, places)
 
 
 def _example_feeds(row: NetworkEntry, network: FlashOcc, onnx_file: Path) -> Iterator[list[tuple[Path, dict[str, np.ndarray]]]]:

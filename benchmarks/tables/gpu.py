@@ -14,6 +14,7 @@ COLUMNS = {
     'compile_f32': 'compiled f32', 'compile_f16': 'compiled f16', 'tensorrt_f32': 'TensorRT f32', 'tensorrt_f16': 'TensorRT f16',
     'tensorrt_int8': 'TensorRT int8'}
 HOST_COLUMNS = {f'{name}_host': words for name, words in COLUMNS.items() if name.startswith('tensorrt') or name == 'torch_f32'}
+HOST_COLUMNS |= {f'{name}_two': f'{words}, two under way' for name, words in HOST_COLUMNS.items() if name.startswith('tensorrt')}
 _Told = Callable[[Mapping[str, Any]], str]
 
 
@@ -61,7 +62,7 @@ def published(name: str) -> str | None:
 
 def _state(figures: Mapping[str, Any], column: str) -> dict[str, Any]:
     """Figures of a column; else why there are none, as far as that is known."""
-    step = figures.get('steps', {}).get('torch' if column.startswith('torch') else column.removesuffix('_host'), {})
+    step = figures.get('steps', {}).get('torch' if column.startswith('torch') else column.partition('_host')[0], {})
     return step.get('columns', {}).get(column, {key: step[key] for key in ('error', 'skipped') if key in step})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.full_history import full_memory
 from benchmarks.gpu.frame_step import FrameStep, frame_tensors
+from benchmarks.gpu.tensorrt_columns import FRAMES, two_under_way
 from benchmarks.gpu.timing import interleaved_ms, summary
 from benchmarks.gpu.work_done import WorkDone, floor_ms, flop_rate, measured_peaks
 from occ_perception.catalogue import ImagePreprocessing, NetworkEntry, entry
 from occ_perception.engines.example_inputs import example_inputs
+from occ_perception.engines.protocol import Inference, Pending
 from occ_perception.engines.torch_engine import TorchEngine
 from occ_perception.geometry.column_lift import LiftSpec
 from occ_perception.networks.configs import config_of
@@ -58,6 +61,23 @@ def test_a_frame_on_the_device_has_the_engines_labels(name):
     assert (found[0].numpy() == expected.labels).mean() > 0.9999
     if expected.centers is not None:
         np.testing.assert_allclose(found[3].numpy(), expected.centers.heatmap, atol=1e-4)
+
+
+def test_the_next_frame_is_submitted_before_the_one_before_is_waited_for():
+    order: list[str] = []
+
+    def begun(*_) -> Pending:
+        number = sum(call.startswith('submit') for call in order)
+        order.append(f'submit {number}')
+
+        def result() -> Inference:
+            order.append(f'result {number}')
+            return Inference(np.full((1, 1, 1), number, np.uint8), None, None)
+        return Pending(None, result)
+
+    labels = two_under_way(SimpleNamespace(submit=begun), np.zeros(1), [])
+    assert [int(one[0, 0, 0]) for one in labels] == list(range(FRAMES))
+    assert order[:4] == ['submit 0', 'submit 1', 'result 0', 'submit 2'] and order[-2:] == ['result 6', 'result 7']
 
 
 def test_a_past_that_is_not_known_is_refused():

@@ -33,7 +33,8 @@ def results(tmp_path: Path) -> Path:
                'steps': {'torch': step(torch_f32=20.0, torch_f16=8.0, torch_f32_host=22.0),
                          'compile_f32': {'error': 'out of memory: 9 GiB', 'date': '2026-01-01'},
                          'tensorrt_f32': {'skipped': 'tensorrt does not import', 'date': '2026-01-01'},
-                         'tensorrt_f16': step(torch_f32=21.0, tensorrt_f16=3.0, torch_f32_host=23.0, tensorrt_f16_host=4.0)}}
+                         'tensorrt_f16': step(torch_f32=21.0, tensorrt_f16=3.0, torch_f32_host=23.0, tensorrt_f16_host=4.0,
+                                              tensorrt_f16_host_two=3.5)}}
     save_row('gpu', f'flashocc-r50-M0 on {GPU}', figures, 'python -m benchmarks.gpu --only flashocc-r50-M0', GPU, tmp_path)
     for key, value in (('a', 1.25), ('b', None)):
         save_row('novel', key, {'milliseconds': {'mean': value, 'p95': 2}, 'good': True}, f'python -m benchmarks.novel {key}',
@@ -83,6 +84,7 @@ def test_every_network_is_in_the_gpu_table_run_or_not(results):
     assert 'never run' in speeds['scocc-r50']
     text = '\n'.join(lines)
     assert '99.80 %, 900 MiB' in text
+    assert 'TensorRT f16, two under way' in text and '| 4 (4.4) |' in text and '| 3.5 (3.85) |' in text
     assert '| 2.50 | failed' not in text
     assert '7.00' in text  # 21 / 3, both of the TensorRT step
     assert 'copies 4000.0 GB/s' in text
