@@ -1,6 +1,6 @@
 """Every network exported at full size and held against torch: `python -m benchmarks.exports [NAME ...]`.
 
-Writes each file of a network (with history: of both forms of memory), compares it with torch in ONNX Runtime and OpenVINO in
+Writes each file of a network (with history: of each form of memory it has), compares it with torch in ONNX Runtime and OpenVINO in
 float32, has TensorRT-RTX parse and build it and its float16 form, and keeps the figures in benchmarks/results/export.json, a row
 per file. Files that have a row are left out unless --again. Weights are random, with activations of unit scale at every depth; a
 file is good when every output, and the scores behind the labels, differ by at most LARGEST_ERROR. A file of 17 frames takes some
@@ -19,35 +19,34 @@ from pathlib import Path
 
 import onnx
 
+from benchmarks.export_files import keys, parts
 from benchmarks.recording import load_rows, print_result, save_row
 from occ_perception.catalogue import NETWORKS, entry
-from occ_perception.engines.example_inputs import ExampleDrive
+from occ_perception.engines.example_inputs import Drive
 from occ_perception.engines.export import export_graph
+from occ_perception.engines.exportable import exportable
 from occ_perception.engines.folding import folded
-from occ_perception.engines.graphs import EncodeGraph, ExportedGraph, MatchGraph, graphs_of
+from occ_perception.engines.graphs import EncodeGraph, ExportedGraph, MatchGraph
 from occ_perception.engines.narrowing import in_float16
-from occ_perception.engines.protocol import MEMORY_FORMS, EngineUnavailable
+from occ_perception.engines.protocol import EngineUnavailable
 from occ_perception.engines.tensorrt_rtx import build_with_tensorrt_rtx
-from occ_perception.networks.build import build_network
-from occ_perception.networks.configs import config_of
-from occ_perception.networks.flashocc.config import FlashOccConfig
-from occ_perception.networks.flashocc.network import FlashOcc
+from occ_perception.networks.build import Network, build_network
 
 BENCHMARK = 'export'
-EXPORTED = [name for name in NETWORKS if isinstance(config_of(name), FlashOccConfig)]
 
 
-def keyed_graphs(network: FlashOcc, name: str, slots: int) -> dict[str, ExportedGraph]:
-    """All files of a network by the key of their row."""
+def keyed_graphs(network: Network, name: str) -> tuple[dict[str, ExportedGraph], Drive]:
+    """All files of a network by the key of their row, and what feeds them."""
     keyed: dict[str, ExportedGraph] = {}
-    for memory in MEMORY_FORMS if network.config.past_frames else MEMORY_FORMS[:1]:
-        for graph in graphs_of(network, Path(name), slots, memory).values():
-            part = {EncodeGraph: 'encode', MatchGraph: 'match'}.get(type(graph), memory if network.config.past_frames else 'whole')
-            keyed.setdefault(f'{name} {part}', graph)
-    return keyed
+    for part, memory in parts(network.config).items():
+        made = exportable(network, entry(name), Path(name), memory=memory)
+        for graph in made.graphs.values():
+            stage = {EncodeGraph: 'encode', MatchGraph: 'match'}.get(type(graph), part)
+            keyed.setdefault(f'{name} {stage}', graph)
+    return keyed, made.drive
 
 
-def measure(graph: ExportedGraph, drive: ExampleDrive) -> dict:
+def measure(graph: ExportedGraph, drive: Drive) -> dict:
     """All figures of one file. errors: relative root-mean-square differences; scores: what labels are the largest of."""
     with tempfile.TemporaryDirectory() as folder:
         file = export_graph(graph, Path(folder) / 'exported.onnx', drive, {'network': drive.row.name})
@@ -77,22 +76,18 @@ def rtx_verdict(path: Path) -> dict | str:
 def main() -> int:
     """Measure what has no row yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('name', nargs='*', choices=[*EXPORTED, []], metavar='NAME', help='networks; default: all that are exported')
+    parser.add_argument('name', nargs='*', choices=[*NETWORKS, []], metavar='NAME', help='networks; default: all')
     parser.add_argument('--again', action='store_true', help='also files that have a row')
     parser.add_argument('--only', metavar='PART', help='only these files: whole, encode, match, exact or warped')
     parser.add_argument('--json', action='store_true', help='print one JSON object per file')
     arguments = parser.parse_args()
     bad = 0
-    for name in arguments.name or EXPORTED:
-        row = entry(name)
-        caps = row.frustum.default_caps(len(row.cameras))
-        network = build_network(name).eval()
-        graphs = keyed_graphs(network, name, caps.slots)
+    for name in arguments.name or NETWORKS:
         done = {} if arguments.again else load_rows(BENCHMARK)
-        wanted = [key for key in graphs if key not in done and arguments.only in (None, key.split()[1])]
+        wanted = [key for key in keys(name) if key not in done and arguments.only in (None, key.split()[1])]
         if not wanted:
             continue
-        drive = ExampleDrive(network, row, caps)
+        graphs, drive = keyed_graphs(build_network(name).eval(), name)
         drive.enliven()
         for key in wanted:
             began = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from benchmarks.export_files import keys
 from benchmarks.tables.generic import generic_tables
 from benchmarks.tables.gpu import NEVER, gpu_tables, measured_networks
 from benchmarks.tables.markdown import Row, by_machine, source, table, text_of
@@ -82,7 +83,8 @@ def _export(rows: Mapping[str, Row]) -> list[str]:
         lines += table(['file', 'good', 'nodes', 'MB', 'ONNX Runtime: labels, largest error', 'OpenVINO: labels, largest error',
                         'TensorRT-RTX builds'], body)
         lines += ['', source(group), '']
-    return lines[:-1]
+    missing = [f'`{key}`' for name in NETWORKS for key in keys(name) if key not in rows]
+    return [*lines, f'{NEVER.capitalize()}: {", ".join(missing)}.'] if missing else lines[:-1]
 
 
 def _agreement(compared: Mapping | None) -> str | None:

@@ -13,7 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from occ_perception.engines.protocol import Engine, FrameMemory, Inference, LidarInput, Pending, PlacedFrame, TablesOf, submit
+from occ_perception.engines.protocol import (
+    Engine,
+    FrameMemory,
+    Inference,
+    LidarInput,
+    Pending,
+    PlacedFrame,
+    TablesOf,
+    submit,
+    voxel_caps,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -90,8 +100,9 @@ class BuildingEngine:
 
     def submit(self, images: np.ndarray, frames: Sequence[PlacedFrame], lidar: LidarInput | None = None,
                observed: np.ndarray | None = None) -> Pending:
-        """See protocol.submit."""
-        self._switch()
+        """See protocol.submit. With points the engine answers that was asked for `voxel_caps`: tables are padded to them."""
+        if lidar is None:
+            self._switch()
         if self._serving is self._built:
             before, self._converted = self._converted, {}
             placed = {id(frame): self._placed(frame, before) for frame in frames}
@@ -103,6 +114,12 @@ class BuildingEngine:
         """That of the engine that answers next; see Engine."""
         self._switch()
         return getattr(self._serving, 'tables_of', None)
+
+    @property
+    def voxel_caps(self) -> tuple[int, ...] | None:
+        """Those of the engine that answers next; see Engine."""
+        self._switch()
+        return voxel_caps(self._serving)
 
     def _switch(self) -> None:
         if self._built is not None and self._serving is not self._built:

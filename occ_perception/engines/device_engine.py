@@ -27,6 +27,7 @@ from occ_perception.engines.protocol import (
     Match,
     Pending,
     PlacedFrame,
+    voxel_caps,
 )
 from occ_perception.geometry.column_lift import LiftTables
 from occ_perception.labels import UNKNOWN
@@ -177,6 +178,7 @@ class DeviceEngine:
         with self._in(self._compute):
             self._engine = engine_of([TensorSession(graph, device) for graph in graphs], memory)
         self.description = self._engine.description
+        self.voxel_caps = voxel_caps(self._engine)
         cameras = len(row.cameras)
         self._caps = row.frustum.default_caps(cameras)
         self._lift = DeviceLift(row.frustum, cameras, self._caps, device)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ast
-import json
 import logging
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +27,15 @@ from occ_perception.engines.comparison import (
     with_scores,
     without_scores,
 )
-from occ_perception.engines.example_inputs import ExampleDrive
-from occ_perception.engines.graphs import ExportedGraph, graphs_of
-from occ_perception.engines.lidar_graph import LidarExample, LidarGraph
+from occ_perception.engines.example_inputs import Drive
+from occ_perception.engines.exportable import exportable
+from occ_perception.engines.graphs import ExportedGraph
 from occ_perception.engines.onnx_metadata import sha256_of
 from occ_perception.engines.protocol import EXACT
 from occ_perception.engines.select import find_weights
 from occ_perception.geometry.column_lift import LiftCaps
 from occ_perception.manifest import FIELD, Manifest, entry_of_weights, read_manifest
-from occ_perception.networks.build import LidarNetwork, build_network
-from occ_perception.networks.effocc.network import EffOcc
-from occ_perception.networks.flashocc.network import FlashOcc
-from occ_perception.networks.fusionocc.network import FusionOcc
-from occ_perception.networks.panoocc.network import PanoOcc
+from occ_perception.networks.build import Network, build_network
 
 OPSET = 18
 
@@ -79,35 +74,14 @@ def export_onnx(name: str, weights: str | Path | None, path: str | Path, caps: L
     network = build_network(row)
     load_weights(network, source)
     digest = sha256_of(source)
-    if isinstance(network, PanoOcc):
-        from occ_perception.engines.panoocc_export import export_panoocc
-
-        about = {'weights_sha256': digest} | ({} if manifest is None else {FIELD: manifest.to_json()})
-        return [export_panoocc(network.eval(), row, Path(path), about=about)]
     return export_network(network.eval(), row, path, caps, digest, memory, manifest)
 
 
-def export_network(network: FlashOcc | LidarNetwork, row: NetworkEntry, path: str | Path, caps: LiftCaps | None = None,
+def export_network(network: Network, row: NetworkEntry, path: str | Path, caps: LiftCaps | None = None,
                    weights_sha256: str = '', memory: str = EXACT, manifest: Manifest | None = None) -> list[ExportedFile]:
     """The same for a network in eval mode that holds its weights already; manifest: of imported ones."""
-    caps = caps or row.frustum.default_caps(len(row.cameras))
-    about = {
-        'network': row.name, 'weights_sha256': weights_sha256, 'cameras': json.dumps(row.cameras), 'memory': memory,
-        'preprocessing': json.dumps(asdict(row.preprocessing)), 'lift': json.dumps(asdict(row.frustum)),
-        'lift_caps': json.dumps(asdict(caps))}
-    if manifest is not None:
-        about[FIELD] = manifest.to_json()
-    if isinstance(network, FusionOcc):
-        raise ValueError(f'{row.name} cannot be exported: run it in torch')
-    drive: ExampleDrive | LidarExample
-    graphs: Mapping[Path, ExportedGraph]
-    if isinstance(network, EffOcc):
-        if row.lift is None or memory != EXACT:
-            raise ValueError(f'{row.name} cannot be exported in the form {memory!r} or without cameras: run it in torch')
-        drive, graphs = LidarExample(network, row, caps), {Path(path): LidarGraph(network, caps.slots)}
-        about['voxel_caps'] = json.dumps(network.config.lidar.caps)
-    else:
-        drive, graphs = ExampleDrive(network, row, caps), graphs_of(network, Path(path), caps.slots, memory)
+    graphs, drive, facts = exportable(network, row, Path(path), caps, memory)
+    about = facts | {'weights_sha256': weights_sha256} | ({} if manifest is None else {FIELD: manifest.to_json()})
     unfinished = {file: file.with_suffix('.part.onnx') for file in graphs}
     written = []
     try:
@@ -125,7 +99,7 @@ def export_network(network: FlashOcc | LidarNetwork, row: NetworkEntry, path: st
     return written
 
 
-def export_graph(graph: ExportedGraph, path: Path, drive: ExampleDrive | LidarExample, about: Mapping[str, str]) -> ExportedFile:
+def export_graph(graph: ExportedGraph, path: Path, drive: Drive, about: Mapping[str, str]) -> ExportedFile:
     """Write one graph, with `about` as its metadata_props, and compare it, whatever comes out; see export_onnx."""
     began = time.monotonic()
     feeds = drive.feeds(graph)

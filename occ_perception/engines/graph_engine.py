@@ -67,6 +67,7 @@ class GraphEngine:
         if VOXELS in shapes:
             steps = sorted(name for name in shapes if name.startswith('step_'))
             self.voxel_caps = (shapes[VOXELS][0], *(shapes[name][0] for name in steps))
+        self._sees = 'images' in shapes
         past = next((name for name in (PAST, PAST_MAPS) if name in session.shapes), None)
         self._past = past
         made_for = WARPED if past == PAST_MAPS else EXACT
@@ -75,13 +76,11 @@ class GraphEngine:
 
     def infer(self, images: np.ndarray, frames: Sequence[PlacedFrame], lidar: LidarInput | None = None) -> Inference:
         """See Engine.infer. Raises ValueError for a network of LiDAR points without LiDAR input."""
-        feeds = {'images': images}
+        feeds = {'images': images} if self._sees else {}
         if self.voxel_caps is not None:
-            if lidar is None or lidar.hints is None:
-                raise ValueError('this network takes LiDAR points and depth hints: none were given')
-            feeds |= {VOXELS: lidar.voxels, HINTS: lidar.hints, **lidar.tables}
+            feeds |= _points(lidar, HINTS in self._session.shapes)
         if self._past is None:
-            feeds |= self._geometry(frames[:1], stacked=False)
+            feeds |= self._geometry(frames[:1], stacked=False) if self._sees else {}
             return _inference(self._session.run(feeds))
         missing = [index for index, frame in enumerate(frames[1:]) if frame.memory is None]
         if self._past == PAST:
@@ -155,6 +154,13 @@ def engine_of(sessions: Sequence[Session], memory: str = EXACT) -> Engine:
         return GraphEngine(sessions[0], memory)
     encode, match, fuse = sessions
     return StereoGraphEngine(encode, match, fuse, memory)
+
+
+def _points(lidar: LidarInput | None, hinted: bool) -> dict[str, np.ndarray]:
+    """LiDAR input by name; hinted: with depth hints."""
+    if lidar is None or (hinted and lidar.hints is None):
+        raise ValueError(f'this network takes LiDAR points{" and depth hints" if hinted else ""}: none were given')
+    return {VOXELS: lidar.voxels, **lidar.tables} | ({} if lidar.hints is None else {HINTS: lidar.hints})
 
 
 def _geometry(frames: Sequence[PlacedFrame], stacked: bool, camera_aware: bool) -> dict[str, np.ndarray]:

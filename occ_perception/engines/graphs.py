@@ -30,30 +30,45 @@ from occ_perception.networks.parts.warp import warp_map
 
 
 class ExportedGraph(nn.Module):
-    """A graph with named inputs and outputs. network: whose parts it runs."""
+    """A graph with named inputs and outputs."""
 
     inputs: list[str]
     outputs: list[str]
-
-    def __init__(self, network: FlashOcc, slots: int) -> None:
-        super().__init__()
-        self.network, self.slots = network, slots
-        config = network.config
-        self.geometry = [*LiftTables.NAMES] + ([CAMERAS] if config.depth != 'plain' else [])
-        self.decided = ['labels'] + (list(CenterMaps._fields) if config.centers else [])
 
     def named(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         """Inputs by name. TensorRT takes bytes only at the border: whatever is uint8 is cast first, and labels last."""
         return {name: tensor.float() if tensor.dtype == torch.uint8 else tensor
                 for name, tensor in zip(self.inputs, inputs, strict=True)}
 
-    def map_of(self, prepared: Tensor, given: dict[str, Tensor], age: int | None, matched: Tensor | None = None) -> Tensor:
-        """Map of one frame; age picks its row of stacked geometry, None where there is one frame only."""
-        own = {name: given[name] if age is None else given[name][age] for name in self.geometry}
+
+class LiftingGraph(ExportedGraph):
+    """Of frames that lift tables place. slots: of the tables; camera_aware: whether frames have camera vectors."""
+
+    def __init__(self, slots: int, camera_aware: bool) -> None:
+        super().__init__()
+        self.slots = slots
+        self.geometry = [*LiftTables.NAMES, *([CAMERAS] if camera_aware else [])]
+
+    def placed(self, given: dict[str, Tensor], age: int | None) -> tuple[LiftTensors, Tensor | None]:
+        """Tables and camera vectors of one frame; age picks its row of stacked geometry, None where there is one frame only."""
+        own = {name: given[name][None] if age is None else given[name][age:age + 1] for name in self.geometry}
         cameras = own.pop(CAMERAS, None)
-        tables = LiftTensors(slots=self.slots, **{name: table[None] for name, table in own.items()})
-        return self.network.frame_map(prepared[None], tables, None if cameras is None else cameras[None],
-                                      None if matched is None else matched[None])[0]
+        return LiftTensors(slots=self.slots, **own), cameras
+
+
+class CameraGraph(LiftingGraph):
+    """Of a network of the BEVDet line. network: whose parts it runs."""
+
+    def __init__(self, network: FlashOcc, slots: int) -> None:
+        config = network.config
+        super().__init__(slots, config.depth != 'plain')
+        self.network = network
+        self.decided = ['labels'] + (list(CenterMaps._fields) if config.centers else [])
+
+    def map_of(self, prepared: Tensor, given: dict[str, Tensor], age: int | None, matched: Tensor | None = None) -> Tensor:
+        """Map of one frame; age as for `placed`."""
+        tables, cameras = self.placed(given, age)
+        return self.network.frame_map(prepared[None], tables, cameras, None if matched is None else matched[None])[0]
 
     def decide(self, maps: list[Tensor]) -> tuple[Tensor, ...]:
         """Labels as bytes, and the maps of instance centres."""
@@ -69,7 +84,7 @@ def graphs_of(network: FlashOcc, path: Path, slots: int, memory: str = EXACT) ->
     return {encode: EncodeGraph(network, slots), match: MatchGraph(network, slots), path: FuseGraph(network, slots, memory)}
 
 
-class WholeGraph(ExportedGraph):
+class WholeGraph(CameraGraph):
     """Images in, labels out; with history, remembered features (exact) or maps (warped) in and those of the present frame out."""
 
     def __init__(self, network: FlashOcc, slots: int, memory: str = EXACT) -> None:
@@ -94,7 +109,7 @@ class WholeGraph(ExportedGraph):
         return self.decide(maps)
 
 
-class EncodeGraph(ExportedGraph):
+class EncodeGraph(CameraGraph):
     """First of the three graphs of a stereo network: images of one frame to what is lifted and what is matched."""
 
     inputs, outputs = ['images'], [PREPARED, STEREO]
@@ -105,7 +120,7 @@ class EncodeGraph(ExportedGraph):
         return features.prepared[0], features.stereo[0]
 
 
-class MatchGraph(ExportedGraph):
+class MatchGraph(CameraGraph):
     """Second: features of two frames to matching costs."""
 
     inputs, outputs = [STEREO, BEFORE, SWEEPS], [MATCHED]
@@ -114,7 +129,7 @@ class MatchGraph(ExportedGraph):
         return self.network.img_view_transformer.matched(stereo, before, sweeps)
 
 
-class FuseGraph(ExportedGraph):
+class FuseGraph(CameraGraph):
     """Third: all frames, the present one first, to labels. With warped memory only the present one, and maps of the others."""
 
     def __init__(self, network: FlashOcc, slots: int, memory: str = EXACT) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from occ_perception.catalogue import NetworkEntry
-from occ_perception.engines.example_inputs import example_images, example_rig
+from occ_perception.engines.example_inputs import enliven, example_images, example_rig
+from occ_perception.engines.graphs import ExportedGraph
 from occ_perception.engines.panoocc_graph_engine import CLASS_SCORES, CODES, KNOWN, MAP, PAST_MAPS, SCORES, WARPS
 from occ_perception.engines.panoocc_tables import MOTION
 from occ_perception.geometry.ego_motion import motion_vector
@@ -19,7 +20,7 @@ from occ_perception.networks.panoocc.network import PanoOcc, occupancy_labels, p
 from occ_perception.networks.parts.volume_warp import warp_volume
 
 
-class PanoOccGraph(nn.Module):
+class PanoOccGraph(ExportedGraph):
     """Images and geometry in, labels out; with history, remembered volumes in and the present one out.
 
     The panoptic form also gives SCORES and CODES of its boxes and CLASS_SCORES, in which the host looks points up.
@@ -81,8 +82,18 @@ def example_feeds(network: PanoOcc, row: NetworkEntry, caps: ViewCaps) -> dict[s
     return feeds
 
 
-def torch_outputs_of(graph: PanoOccGraph, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Every output by name, of torch."""
-    with torch.inference_mode():
-        outputs = graph(*(torch.from_numpy(feeds[name]) for name in graph.inputs))
-    return {name: tensor.numpy() for name, tensor in zip(graph.outputs, outputs, strict=True)}
+class PanoOccDrive:
+    """See example_inputs.Drive."""
+
+    def __init__(self, network: PanoOcc, row: NetworkEntry) -> None:
+        self.network, self.row = network, row
+        self._feeds = example_feeds(network, row, default_view_caps(network))
+
+    def feeds(self, graph: ExportedGraph) -> dict[str, np.ndarray]:
+        """See Drive.feeds."""
+        return {name: self._feeds[name] for name in graph.inputs}
+
+    def enliven(self) -> None:
+        """See Drive.enliven."""
+        graph = PanoOccGraph(self.network)
+        enliven(self.network, lambda: graph(*map(torch.from_numpy, self.feeds(graph).values())))

@@ -123,7 +123,8 @@ class Engine(Protocol):
 
     description: backend, device, precision and threads, for the log. An engine on a device may have a method `tables_of` beside
     (TablesOf): it then makes lift tables itself, and takes images of any one size, which it fits. One that can begin with a frame
-    while another is under way has a method `submit` beside, with the arguments of the function below.
+    while another is under way has a method `submit` beside, with the arguments of the function below. One of a static graph has
+    `voxel_caps` beside: rows per level of the sparse encoder that LidarInput.tables are padded to, None without a LiDAR branch.
     """
 
     description: str
@@ -154,3 +155,13 @@ def submit(engine: Engine, images: np.ndarray, frames: Sequence[PlacedFrame], li
             inference.labels[~observed] = UNKNOWN
         return inference
     return Pending(inference.memory, result)
+
+
+def finds_neighbours(engine: Engine) -> bool:
+    """Whether an engine takes the cells of voxels in place of neighbour tables."""
+    return getattr(engine, 'finds_neighbours', False)
+
+
+def voxel_caps(engine: Engine) -> tuple[int, ...] | None:
+    """Rows per level that an engine has room for; None for one that takes any number, or no points."""
+    return getattr(engine, 'voxel_caps', None)

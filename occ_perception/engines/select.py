@@ -10,8 +10,10 @@ from occ_perception.catalogue import NetworkEntry
 from occ_perception.engines.building import BuildingEngine
 from occ_perception.engines.graph_engine import engine_of
 from occ_perception.engines.precision import chosen_precision, existing_files
-from occ_perception.engines.protocol import EXACT, SPARSE_FORMS, TABLES, Engine, EngineUnavailable
+from occ_perception.engines.protocol import EXACT, SPARSE_FORMS, TABLES, WARPED, Engine, EngineUnavailable
 from occ_perception.engines.sessions import session_opener
+from occ_perception.networks.configs import config_of
+from occ_perception.networks.fusionocc.config import FusionOccConfig
 
 BACKENDS = ('auto', 'openvino', 'onnxruntime', 'tensorrt', 'torch')
 RANDOM_WEIGHTS = 'random'
@@ -45,6 +47,13 @@ def find_weights(entry: NetworkEntry, weights: str | Path | None, suffixes: tupl
     raise ValueError(f'{shipped_file(entry.weights)}{suffixes[0]} is missing from this installation')
 
 
+def check_memory(entry: NetworkEntry, memory: str) -> None:
+    """Raises ValueError where past frames of a network cannot enter in that form."""
+    if memory == WARPED and isinstance(config_of(entry.name), FusionOccConfig):
+        raise ValueError(f'{entry.name} remembers in the form {EXACT!r} alone, {WARPED!r} is asked for: the volume of a past frame '
+                         "is made with the present frame's depth hints and camera vectors, so none can be kept and moved")
+
+
 def open_engine(entry: NetworkEntry, backend: str = 'auto', weights: str | Path | None = None,
                 threads: int | None = None, memory: str = EXACT, precision: str = 'auto', wait: bool = True,
                 sparse: str = TABLES) -> Engine:
@@ -54,8 +63,9 @@ def open_engine(entry: NetworkEntry, backend: str = 'auto', weights: str | Path 
     precision: one of PRECISIONS, see chosen_precision; weights name the float32 file all the same, narrow ones stand beside it.
     wait: for a TensorRT engine that has to be built; else another backend answers until it is there (building.BuildingEngine).
     sparse: what finds the neighbours of LiDAR voxels, one of SPARSE_FORMS; SPCONV with the torch backend alone.
-    Raises EngineUnavailable (a ValueError) with what is missing where the backend cannot run.
+    Raises EngineUnavailable (a ValueError) with what is missing where the backend cannot run, ValueError as check_memory.
     """
+    check_memory(entry, memory)
     backend = chosen_backend(entry, backend, weights)
     if sparse != TABLES:
         _check_sparse(entry, backend, sparse)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from occ_perception.catalogue import NetworkEntry
-from occ_perception.engines.graph_engine import GraphEngine, Session, StereoGraphEngine
+from occ_perception.engines.graph_engine import Session, engine_of
 from occ_perception.engines.precision import existing_files
-from occ_perception.engines.protocol import Engine, Inference, LidarInput, PlacedFrame
+from occ_perception.engines.protocol import Inference, LidarInput, PlacedFrame, voxel_caps
 
 if TYPE_CHECKING:
     import onnx
@@ -52,14 +52,8 @@ class TappedGraph:
         shown = folder / f'{precision}-logits.onnx'
         onnx.save(with_outputs(model, [name for name, _ in self._decided]), shown)
         self.taps = [Tap(open_session(file)) for file in (*self.files[:-1], shown)]
-        engine: Engine
-        if row.history.stereo:
-            encode, match, fuse = self.taps
-            engine = StereoGraphEngine(encode, match, fuse, memory)
-        else:
-            engine = GraphEngine(self.taps[0], memory)
-        self._engine = engine
-        self.description = self._engine.description
+        self._engine = engine_of(self.taps, memory)
+        self.description, self.voxel_caps = self._engine.description, voxel_caps(self._engine)
 
     def infer(self, images: np.ndarray, frames: Sequence[PlacedFrame], lidar: LidarInput | None = None) -> Inference:
         """See Engine.infer."""
@@ -80,22 +74,28 @@ class TappedTorch:
 
         from occ_perception.checkpoints import load_weights
         from occ_perception.engines.torch_engine import TorchEngine
-        from occ_perception.networks.build import build_camera_network
+        from occ_perception.engines.torch_lidar_engine import TorchLidarEngine
+        from occ_perception.networks.build import build_network
+        from occ_perception.networks.flashocc.network import FlashOcc
+        from occ_perception.networks.fusionocc.network import FusionOcc
+        from occ_perception.networks.panoocc.network import PanoOcc
 
         if threads is not None:
             torch.set_num_threads(threads)
-        network = build_camera_network(row)
+        network = build_network(row)
+        if isinstance(network, PanoOcc):
+            raise ValueError(f'{row.name}: logits of PanoOcc are not shown; choose a network of another family')
         load_weights(network, weights)
-        head = network.occ_head
-        decide = head.labels
+        encode, logits = network.encode, network.logits if isinstance(network, FusionOcc) else network.occ_head
         self.logits: np.ndarray | None = None
 
-        def labels(encoded: torch.Tensor) -> torch.Tensor:
-            self.logits = head(encoded)[0].float().cpu().numpy()
-            return decide(encoded)
+        def encoded(*inputs: Any) -> torch.Tensor:
+            out = encode(*inputs)
+            self.logits = logits(out)[0].float().cpu().numpy()
+            return out
 
-        head.labels = labels  # type: ignore[method-assign, assignment]
-        self._engine = TorchEngine(network)
+        network.encode = encoded  # type: ignore[method-assign, assignment]
+        self._engine = TorchEngine(network) if isinstance(network, FlashOcc) else TorchLidarEngine(network)
         self.description = self._engine.description
 
     def infer(self, images: np.ndarray, frames: Sequence[PlacedFrame], lidar: LidarInput | None = None) -> Inference:

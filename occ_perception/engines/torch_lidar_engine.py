@@ -14,7 +14,6 @@ from occ_perception.engines.spconv_layers import SpconvPlaces, run_by_spconv
 from occ_perception.networks.build import LidarNetwork
 from occ_perception.networks.parts.lift_splat import LiftTensors
 from occ_perception.networks.parts.sparse_encoder import SparseTensors
-from occ_perception.networks.parts.warp import warp_map
 
 
 class TorchLidarEngine:
@@ -51,16 +50,12 @@ class TorchLidarEngine:
             for frame in frames:
                 if id(frame) in maps:
                     continue
-                if frame.warp is not None:
-                    assert frame.memory is not None
-                    maps[id(frame)] = warp_map(frame.memory.map, self._tensor(frame.warp))
-                    continue
                 assert frame.tables is not None
                 prepared = features.prepared if frame.memory is None else frame.memory.prepared
                 cameras = None if frame.cameras is None else self._tensor(frame.cameras)
                 tables = LiftTensors.from_arrays(frame.tables, self._device)
                 maps[id(frame)] = network.frame_map(prepared, tables, cameras, hinted)[0]
-            memory = FrameMemory(features.prepared, map=maps[id(frames[0])])
+            memory = FrameMemory(features.prepared)
         labels, flow = network.decide([maps[id(frame)] for frame in frames], points)
         return Inference(labels[0].byte().cpu().numpy(), None, memory, None if flow is None else flow[0].float().cpu().numpy())
 

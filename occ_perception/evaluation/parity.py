@@ -14,7 +14,7 @@ import numpy as np
 from occ_perception.catalogue import NetworkEntry
 from occ_perception.engines.layer_outputs import LayerError, compare_layers, difference
 from occ_perception.engines.precision import existing_files
-from occ_perception.engines.protocol import Engine, EngineUnavailable, FrameMemory, Inference, LidarInput, PlacedFrame
+from occ_perception.engines.protocol import Engine, EngineUnavailable, FrameMemory, Inference, LidarInput, PlacedFrame, voxel_caps
 from occ_perception.engines.sessions import session_opener
 from occ_perception.engines.tapped import TappedGraph, TappedTorch
 from occ_perception.evaluation.parity_files import NetworkFiles
@@ -214,7 +214,7 @@ class _Call:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.description = engine.description
+        self.description, self.voxel_caps = engine.description, voxel_caps(engine)
         self.asked: tuple[np.ndarray, Sequence[PlacedFrame], LidarInput | None]
         self.inference: Inference
 

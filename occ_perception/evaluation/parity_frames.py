@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from occ_perception.catalogue import KEY_FRAME_INTERVAL_S, NetworkEntry
+from occ_perception.catalogue import KEY_FRAME_INTERVAL_S, NUSCENES_CAMERAS, NetworkEntry
 from occ_perception.datasets.occ3d import OccupancyTruth
 from occ_perception.datasets.opening import DataSource, open_sequences, truth_folder
-from occ_perception.runtime.frames import SensorFrame
+from occ_perception.geometry.transforms import inverse
+from occ_perception.geometry.voxel_grid import OCC3D_GRID
+from occ_perception.labels import OCC3D_NUSCENES
+from occ_perception.runtime.frames import LidarSweep, SensorFrame
 from occ_perception.runtime.intake.assembly import RateThinner
 from occ_perception.runtime.intake.image import fit
+
+if TYPE_CHECKING:
+    from occ_perception.datasets.sample_world.frame import WorldFrame
+    from occ_perception.datasets.sample_world.street import Street
 
 PER_SEQUENCE = 8
 """Frames that are taken of a sequence, from its beginning, before the next one's turn."""
@@ -33,23 +41,44 @@ class ParityFrame:
 
 def generated_frames(row: NetworkEntry, count: int, on_frame: Callable[[], object] = lambda: None,
                      first_street: int = STREETS_FROM) -> list[ParityFrame]:
-    """Key frames of streets of the sample world that training never saw. Raises ModuleNotFoundError without embreex."""
+    """Key frames of streets of the sample world that training never saw, with LiDAR sweeps for networks that see by them.
+
+    truth: of networks whose grid and labels are those of the streets. Raises ModuleNotFoundError without embreex, ValueError for
+    cameras that the streets' vehicle does not have.
+    """
     from occ_perception.datasets.sample_world import make_street, render_frame, sensor_frame
     from occ_perception.training.prepare import FIRST_HELD_OUT_STREET, TRAINING_IMAGE_SIZE
 
+    if foreign := sorted(set(row.cameras) - set(NUSCENES_CAMERAS)):
+        raise ValueError(f'{row.name} takes cameras that generated streets do not have ({", ".join(foreign)}): '
+                         'name a data set or a bag')
+    lidar = row.lidar if row.sees_by_lidar else None
+    ages = () if lidar is None else lidar.ages_s
+    lead_s = _LEAD_S + max(ages, default=0.0)
+    known = row.grid == OCC3D_GRID and row.labels == OCC3D_NUSCENES
     frames = []
     for first in range(0, count, PER_SEQUENCE):
         seed = FIRST_HELD_OUT_STREET + first_street + first // PER_SEQUENCE
         many = min(PER_SEQUENCE, count - first)
-        street = make_street(seed, _LEAD_S + many * KEY_FRAME_INTERVAL_S)
+        street = make_street(seed, lead_s + many * KEY_FRAME_INTERVAL_S)
         for k in range(many):
-            frame = render_frame(street, _LEAD_S + k * KEY_FRAME_INTERVAL_S, TRAINING_IMAGE_SIZE, row.cameras, sweep=False)
-            known = frame.truth
-            assert known is not None
-            truth = OccupancyTruth(known.semantics, known.mask_camera.astype(bool), known.mask_lidar.astype(bool))
-            frames.append(ParityFrame(f'street {seed}', _fitted(row, sensor_frame(frame)), truth))
+            frame = render_frame(street, lead_s + k * KEY_FRAME_INTERVAL_S, TRAINING_IMAGE_SIZE, row.cameras,
+                                 lidar is not None, known, ages)
+            truth = None if frame.truth is None else OccupancyTruth(
+                frame.truth.semantics, frame.truth.mask_camera.astype(bool), frame.truth.mask_lidar.astype(bool))
+            sensors = replace(sensor_frame(frame), sweeps=_sweeps(street, frame, ages))
+            frames.append(ParityFrame(f'street {seed}', _fitted(row, sensors), truth))
             on_frame()
     return frames
+
+
+def _sweeps(street: Street, frame: WorldFrame, ages_s: Sequence[float]) -> tuple[LidarSweep, ...]:
+    """Sweeps of a rendered frame as a Predictor takes them; none where none were rendered."""
+    from occ_perception.datasets.sample_world.rig import ego_from_lidar
+
+    moments = [frame.time_s - age for age in (0.0, *ages_s)]
+    return tuple(LidarSweep(round(1e9 * moment), points, inverse(frame.fixed_from_ego) @ street.ego_pose(moment) @ ego_from_lidar())
+                 for moment, points in zip(moments, frame.points, strict=False))
 
 
 def recorded_frames(row: NetworkEntry, source: DataSource, count: int,

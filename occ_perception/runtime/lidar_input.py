@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from occ_perception.catalogue import AT_START, EACH, LIDAR, LidarSpec, NetworkEntry
-from occ_perception.engines.protocol import Engine, LidarInput
+from occ_perception.engines.protocol import LidarInput
 from occ_perception.geometry.neighbour_tables import fitting_tables
 from occ_perception.geometry.transforms import apply, inverse
 from occ_perception.geometry.voxelise import voxelise_in_order
@@ -103,13 +103,3 @@ def _present(sweeps: Sequence[LidarSweep], spec: LidarSpec) -> np.ndarray:
         return np.zeros((0, 3), np.float32)
     points = sweeps[0].points[:, :3]
     return apply(inverse(sweeps[0].ego_from_lidar), points) if spec.frame == LIDAR else points
-
-
-def finds_neighbours(engine: Engine) -> bool:
-    """Whether an engine takes the cells of voxels in place of neighbour tables."""
-    return getattr(engine, 'finds_neighbours', False)
-
-
-def voxel_caps(engine: Engine) -> tuple[int, ...] | None:
-    """Rows per level that an engine has room for; None for one that takes any number."""
-    return getattr(engine, 'voxel_caps', None)

@@ -11,7 +11,17 @@ import numpy as np
 
 from occ_perception import catalogue
 from occ_perception.engines.building import BuildingEngine
-from occ_perception.engines.protocol import EXACT, MEMORY_FORMS, TABLES, Inference, PlacedFrame, TablesOf, submit
+from occ_perception.engines.protocol import (
+    EXACT,
+    MEMORY_FORMS,
+    TABLES,
+    Inference,
+    PlacedFrame,
+    TablesOf,
+    finds_neighbours,
+    submit,
+    voxel_caps,
+)
 from occ_perception.engines.select import open_engine
 from occ_perception.manifest import entry_of_weights
 from occ_perception.networks.configs import config_of, takes_camera_vectors
@@ -20,7 +30,7 @@ from occ_perception.networks.panoocc.config import PanoOccConfig
 from occ_perception.runtime.camera_input import camera_input
 from occ_perception.runtime.coverage import Coverage
 from occ_perception.runtime.frames import LidarSweep, OccupancyPrediction, PendingPrediction, PointLabels, SensorFrame
-from occ_perception.runtime.lidar_input import finds_neighbours, lidar_input, voxel_caps
+from occ_perception.runtime.lidar_input import lidar_input
 from occ_perception.runtime.memory import CameraSet, Remembered, TemporalMemory
 from occ_perception.runtime.objects import find_objects
 from occ_perception.runtime.panoptic import CORRECTED_CLASSES, PUBLISHED_CLASSES

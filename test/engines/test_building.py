@@ -14,7 +14,7 @@ from occ_perception.engines import tensorrt_engine
 from occ_perception.engines.building import BuildingEngine
 from occ_perception.engines.example_inputs import example_images, example_rig
 from occ_perception.engines.graph_engine import engine_of
-from occ_perception.engines.protocol import FrameMemory, Inference, Match, PlacedFrame
+from occ_perception.engines.protocol import FrameMemory, Inference, LidarInput, Match, PlacedFrame
 from occ_perception.engines.select import shipped_file
 from occ_perception.engines.sessions import session_opener
 from occ_perception.runtime.frames import CameraImage, SensorFrame
@@ -97,6 +97,17 @@ def test_the_switch_keeps_what_was_remembered(building):
     _, again, own = building._serving.given[1]
     assert again.memory is second.memory
     assert own.memory is done.memory
+
+
+def test_points_are_answered_by_the_engine_whose_room_they_were_padded_to(building):
+    points = LidarInput(np.zeros((1, 5)), {})
+    assert building.voxel_caps is None
+    building.finish()
+    until(lambda: building.news == '')
+    building._built.voxel_caps = (7, 3)
+    assert building.infer(np.zeros(1), [PlacedFrame(None)], points).labels[0, 0, 0] == 1
+    assert building.voxel_caps == (7, 3)
+    assert building.infer(np.zeros(1), [PlacedFrame(None)], points).labels[0, 0, 0] == 2
 
 
 def test_a_build_that_fails_is_told_and_the_stand_in_stays():

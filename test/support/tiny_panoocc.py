@@ -14,7 +14,8 @@ import torch
 
 from occ_perception import catalogue
 from occ_perception.checkpoints import save_weights
-from occ_perception.engines.panoocc_graphs import PanoOccGraph, default_view_caps, example_feeds, torch_outputs_of
+from occ_perception.engines.comparison import torch_outputs
+from occ_perception.engines.panoocc_graphs import PanoOccGraph, default_view_caps, example_feeds
 from occ_perception.labels import THINGS
 from occ_perception.networks.build import build_network
 from occ_perception.networks.flashocc.config import BackboneConfig
@@ -57,7 +58,7 @@ def _weights(name: str, path: Path) -> Path:
         decoder.classifier.bias.sub_(out.flatten(1).mean(1))
 
     hook = decoder.register_forward_hook(centre)
-    torch_outputs_of(PanoOccGraph(network), example_feeds(network, catalogue.entry(name), default_view_caps(network)))
+    torch_outputs(PanoOccGraph(network), example_feeds(network, catalogue.entry(name), default_view_caps(network)))
     hook.remove()
     if name == STACKED:  # thousands of components of things would have to be followed
         with torch.no_grad():

@@ -116,7 +116,9 @@ class EffOcc(nn.Module):
         return self._named(self.occ_head.labels(encoded)), None
 
     def _named(self, classes: Tensor) -> Tensor:
-        return classes if self.config.labels == tuple(range(self.config.classes)) else self.published_labels[classes]
+        if self.config.labels == tuple(range(self.config.classes)):
+            return classes
+        return self.published_labels.index_select(0, classes.flatten()).view_as(classes)
 
     def forward(self, images: Tensor | None, hints: Tensor | None, lift_tables: LiftTensors | None, voxels: Tensor,
                 neighbours: SparseTensors) -> Tensor:
