@@ -1,6 +1,7 @@
 """Every kind of exported graph: both runtimes give what torch gives, in every output and in the scores behind the labels.
 
-Of networks made small, in seconds. The full ones, and the plans that TensorRT-RTX builds of them, are heavy.
+Of camera networks made small, in seconds; test_export_lidar.py has those with LiDAR, test_panoocc_export.py PanoOcc. The full ones
+of every family, and the plans that TensorRT-RTX builds of them, are heavy.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_networks import Case, line_of_bevdet, small_network, unlike_graphs
+from small_networks import Case, small_network, unlike_graphs
 
-from occ_perception.catalogue import entry
+from occ_perception.catalogue import NETWORKS, entry
 from occ_perception.engines.comparison import LARGEST_ERROR, torch_outputs
-from occ_perception.engines.example_inputs import ExampleDrive
 from occ_perception.engines.export import export_graph
+from occ_perception.engines.exportable import exportable
 from occ_perception.engines.graphs import graphs_of
 from occ_perception.engines.protocol import MEMORY_FORMS, EngineUnavailable
 from occ_perception.networks.build import build_network
+from occ_perception.networks.configs import config_of
+from occ_perception.networks.flashocc.config import FlashOccConfig
 
 
 def largest_error(name: str) -> float:
@@ -43,15 +46,14 @@ def test_runtimes_give_what_torch_gives(case: Case, tmp_path: Path) -> None:
 
 @pytest.mark.heavy
 @pytest.mark.parametrize('memory', MEMORY_FORMS)
-@pytest.mark.parametrize('name', line_of_bevdet())
+@pytest.mark.parametrize('name', NETWORKS)
 def test_full_networks_agree_and_become_plans(name: str, memory: str, tmp_path: Path) -> None:
-    row = entry(name)
-    network = build_network(row).eval()
-    if memory != MEMORY_FORMS[0] and not network.config.past_frames:
-        pytest.skip(f'{name} remembers nothing: it is exported in one form')
-    drive = ExampleDrive(network, row, row.frustum.default_caps(len(row.cameras)))
+    row, config = entry(name), config_of(name)
+    if memory != MEMORY_FORMS[0] and not (isinstance(config, FlashOccConfig) and config.past_frames):
+        pytest.skip(f'{name} is exported in one form')
+    graphs, drive, _ = exportable(build_network(row).eval(), row, tmp_path / 'full.onnx', memory=memory)
     drive.enliven()
-    for path, graph in graphs_of(network, tmp_path / 'full.onnx', drive.caps.slots, memory).items():
+    for path, graph in graphs.items():
         file = export_graph(graph, path, drive, {})
         largest = largest_error(name)
         for comparison in file.compared.values():
