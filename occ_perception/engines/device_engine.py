@@ -29,6 +29,7 @@ from occ_perception.engines.protocol import (
     PlacedFrame,
     voxel_caps,
 )
+from occ_perception.geometry.array_library import Array
 from occ_perception.geometry.column_lift import LiftTables
 from occ_perception.labels import UNKNOWN
 
@@ -166,9 +167,9 @@ def _points(lidar: LidarInput, staging: _Staging) -> LidarInput:
 class DeviceEngine:
     """See the module's description; see Engine. graphs: as engine_of takes sessions.
 
-    Images may have any size that all cameras share; they are fitted as the network's preprocessing says. Frames may come with the
-    tables of the host, or with `tables_of`, whose few numbers the tables are made of here. Submit frames in one thread; their
-    results may be taken in another. At most two frames may be under way.
+    Images may have any size that all cameras share; they are fitted as the network's preprocessing says. They may be a tensor on
+    the device, made in the current stream. Frames may come with the tables of the host, or with `tables_of`, whose few numbers the
+    tables are made of here. Submit frames in one thread; their results may be taken in another. Two frames may be under way.
     """
 
     def __init__(self, graphs: Sequence[DeviceGraph], row: NetworkEntry, device: torch.device, memory: str = EXACT) -> None:
@@ -191,20 +192,23 @@ class DeviceEngine:
         """What stands in PlacedFrame.tables in place of the host's tables; arguments as for build_lift_tables."""
         return {NUMBERS: self._lift.upload(intrinsics, reference_from_camera, valid, network_from_source)}
 
-    def infer(self, images: np.ndarray, frames: Sequence[PlacedFrame], lidar: LidarInput | None = None) -> Inference:
+    def infer(self, images: Array, frames: Sequence[PlacedFrame], lidar: LidarInput | None = None) -> Inference:
         """See Engine.infer; images (N, H, W, 3) of any one size. Raises LiftCapacityError when the rig needs larger tables."""
         return self.submit(images, frames, lidar).result()
 
     @torch.inference_mode()
-    def submit(self, images: np.ndarray, frames: Sequence[PlacedFrame], lidar: LidarInput | None = None,
+    def submit(self, images: Array, frames: Sequence[PlacedFrame], lidar: LidarInput | None = None,
                observed: np.ndarray | None = None) -> Pending:
         """Begin with a frame, without waiting for anything; see protocol.submit and infer. The result is what waits."""
         staging = self._staging[0]
         self._staging.reverse()
         if staging.copied is not None:  # the frame before the last one, whose result was taken
             staging.copied.synchronize()
+        if self._compute is not None and isinstance(images, Tensor):
+            self._compute.wait_stream(torch.cuda.current_stream())
+            images.record_stream(self._compute)
         with self._in(self._copy):
-            pictures = staging.put('images', images)
+            pictures = images if isinstance(images, Tensor) else staging.put('images', images)
             placed, numbers = self._uploaded(frames, staging)
             points: Any = None if lidar is None else _points(lidar, staging)
             if observed is not None and observed is not self._unseen[0]:

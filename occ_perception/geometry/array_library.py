@@ -18,6 +18,11 @@ def library_of(array: Array) -> Any:
     return np if isinstance(array, np.ndarray) else importlib.import_module('torch')
 
 
+def on_host(array: Array) -> np.ndarray:
+    """The array as NumPy's, in the host's memory; itself where it is that already."""
+    return array if isinstance(array, np.ndarray) else array.cpu().numpy()
+
+
 def cast(array: Array, dtype: str) -> Array:
     """The array in a dtype by name, on the device where it is; itself where it has that dtype already."""
     library = library_of(array)

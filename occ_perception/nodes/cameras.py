@@ -20,17 +20,20 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from occ_perception.catalogue import NETWORKS
+from occ_perception.geometry.array_library import Array, on_host
 from occ_perception.nodes import qos
 from occ_perception.nodes.conversions import camera_info_message, header, image_message, stamp_ns
 from occ_perception.nodes.exchange import CameraFrame, Exchange, Lazy
 from occ_perception.nodes.health import OK, STEADY, WARN, Health, TimeFlow, published_topics
-from occ_perception.nodes.parameters import Parameter, declare
+from occ_perception.nodes.parameters import Parameter, ParameterError, declare
 from occ_perception.nodes.running import run_node
 from occ_perception.runtime.intake.calibration import CalibrationError, intrinsics_of, rotation_is_sound
 from occ_perception.runtime.intake.decode import DecodeError, decode_compressed, decode_raw, decode_reduced
+from occ_perception.runtime.intake.device_decode import DeviceDecoder
 from occ_perception.runtime.intake.image import fit, resized_rows
 
 SILENCE_S = 5.0
+CPU, GPU = 'cpu', 'gpu'
 
 PARAMETERS = (
     Parameter('network', 'scocc_sample', 'catalogue name of the network whose preprocessing applies', choices=tuple(NETWORKS),
@@ -38,6 +41,8 @@ PARAMETERS = (
     Parameter('cameras', ['CAM_FRONT'], 'names of the cameras, as the network knows them'),
     Parameter('decode_threads', 2, 'threads that decode and resize', low=1, high=32),
     Parameter('reduced_decoding', False, 'decode JPEGs at the smallest scale that holds the network size: cheaper, other pixels'),
+    Parameter('decoder', CPU, 'what decodes JPEGs: gpu is nvJPEG, for TensorRT in one process with occupancy; other pixels, whole '
+              'pictures', choices=(CPU, GPU)),
     Parameter('rectified', True, 'pictures are undistorted and rectified (P of CameraInfo counts); false: K counts'),
 )
 
@@ -77,6 +82,7 @@ class CamerasNode(Node):
         self._preprocessing = NETWORKS[values['network']].preprocessing
         self._rectified: bool = values['rectified']
         self._reduced: bool = values['reduced_decoding']
+        self._decoder = self._gpu_decoder() if values['decoder'] == GPU else None
         self._pool = ThreadPoolExecutor(values['decode_threads'], thread_name_prefix='decode')
         self._health = Health(self, self._describe, clock)
         self._cameras = [self._subscribe(name) for name in values['cameras']]
@@ -84,6 +90,18 @@ class CamerasNode(Node):
         self._silence = self.create_timer(SILENCE_S, self._report_silence, clock=STEADY)
         self.get_logger().info(f'{len(self._cameras)} cameras for {values["network"]}: '
                                + ', '.join(camera.image_topic for camera in self._cameras))
+
+    def _gpu_decoder(self) -> DeviceDecoder:
+        asked = f'cameras: parameter decoder is {GPU!r}'
+        if self._exchange is None:
+            raise ParameterError(f'{asked}, but pictures cannot stay on the GPU from process to process: run cameras and occupancy '
+                                 f'in one, or set decoder to {CPU}')
+        if self._reduced:
+            raise ParameterError(f'{asked}, which decodes whole pictures: set reduced_decoding to false, or decoder to {CPU}')
+        try:
+            return DeviceDecoder()
+        except ValueError as error:
+            raise ParameterError(f'{asked}: {error} (decoder: {CPU})') from error
 
     def _subscribe(self, name: str) -> _Camera:
         values = declare(self, camera_parameters(name))
@@ -146,11 +164,14 @@ class CamerasNode(Node):
             self._exchange.give_camera(frame)
 
     def _make(self, camera: _Camera, message: CompressedImage | Image, intrinsics: np.ndarray, size: tuple[int, int],
-              preprocessing: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Decode and fit one picture; raises DecodeError, which is counted here."""
+              preprocessing: Any) -> tuple[Array, np.ndarray]:
+        """Decode and fit one picture, unless it stays on the GPU; raises DecodeError, which is counted here."""
         try:
             if isinstance(message, Image):
                 image = decode_raw(message.data, message.height, message.width, message.step, message.encoding, camera.image_topic)
+                whole = image.shape[:2]
+            elif self._decoder is not None:
+                image = self._decoder(message.data, camera.image_topic)
                 whole = image.shape[:2]
             elif self._reduced:
                 least = resized_rows(*size, preprocessing), preprocessing.input_width
@@ -165,6 +186,8 @@ class CamerasNode(Node):
             self._health.problem(camera.name, 'decode_error', str(error))
             raise
         self._health.count(camera.name, 'decoded')
+        if not isinstance(image, np.ndarray):
+            return image, intrinsics
         reduction = np.diag([image.shape[1] / size[1], image.shape[0] / size[0], 1.0])
         return fit(image, reduction @ intrinsics, preprocessing)
 
@@ -172,6 +195,8 @@ class CamerasNode(Node):
         if done.cancelled() or done.exception() is not None or not self.context.ok():
             return
         image, intrinsics = done.result()
+        if not isinstance(image, np.ndarray):
+            image, intrinsics = fit(on_host(image), intrinsics, self._preprocessing)
         head = header(frame.stamp_ns, frame.frame_id)
         camera.info.publish(camera_info_message(intrinsics, image.shape[0], image.shape[1], head))
         camera.image.publish(image_message(image, head))

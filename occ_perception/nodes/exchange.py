@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from occ_perception.geometry.array_library import Array
 from occ_perception.runtime.frames import LidarSweep
 
 Result = TypeVar('Result')
@@ -45,12 +46,15 @@ class Lazy(Generic[Result]):
 
 @dataclass(frozen=True)
 class CameraFrame:
-    """One picture on its way: picture gives ((h, w, 3) uint8 RGB at network size, its (3, 3) intrinsics)."""
+    """One picture on its way: picture gives ((h, w, 3) uint8 RGB, its (3, 3) intrinsics).
+
+    It has network size, unless it was decoded on a GPU and is a tensor there.
+    """
 
     camera: str
     stamp_ns: int
     frame_id: str
-    picture: Lazy[tuple[np.ndarray, np.ndarray]]
+    picture: Lazy[tuple[Array, np.ndarray]]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from occ_perception.catalogue import EGO
+from occ_perception.geometry.array_library import Array
 from occ_perception.geometry.voxel_grid import VoxelGridSpec
 
 
@@ -16,14 +17,15 @@ from occ_perception.geometry.voxel_grid import VoxelGridSpec
 class CameraImage:
     """One camera's picture with all that is needed to place its pixels.
 
-    image: (H, W, 3) uint8 RGB, undistorted. intrinsics: (3, 3) float64, pixels of this very image.
+    image: (H, W, 3) uint8 RGB, undistorted; NumPy's, or a torch tensor on the engine's device, which then need not be copied there.
+    intrinsics: (3, 3) float64, pixels of this very image.
     ego_from_camera: (4, 4), camera axes x right, y down, z forward. fixed_from_ego: (4, 4) ego pose at stamp_ns
     (exposure time) in a frame that does not move with the vehicle.
     """
 
     name: str
     stamp_ns: int
-    image: np.ndarray
+    image: Array
     intrinsics: np.ndarray
     ego_from_camera: np.ndarray
     fixed_from_ego: np.ndarray

@@ -22,6 +22,7 @@ from occ_perception.labels import UNKNOWN
 from occ_perception.networks.build import build_network
 from occ_perception.networks.flashocc.config import BackboneConfig
 from occ_perception.runtime import predictor as module
+from occ_perception.runtime.camera_input import camera_input
 from occ_perception.runtime.frames import CameraImage, SensorFrame
 from occ_perception.runtime.predictor import Predictor
 
@@ -149,6 +150,22 @@ def test_predictions_under_way_are_those_made_one_after_another(small, monkeypat
         assert here.instances == there.instances
         assert (here.past_stamps_ns, here.forgotten) == (there.past_stamps_ns, there.forgotten)
     assert found[2].instances
+
+
+@pytest.mark.parametrize('on_device', [True, False])
+def test_pictures_may_be_tensors_already(small, monkeypatch, on_device):
+    """As a decoder on the device leaves them; an engine of the host gets them back, and so does a set of mixed kinds."""
+    engine = device_engine(small('scocc_sample'))[0 if on_device else 1]
+    monkeypatch.setattr(module, 'open_engine', lambda *_: engine)
+    predictor = Predictor('scocc_sample')
+    for frame in drive(predictor.entry, 2, True):
+        expected = predictor.predict(frame)
+        tensors = {name: replace(camera, image=torch.from_numpy(camera.image)) for name, camera in frame.cameras.items()}
+        for cameras in (tensors, {**tensors, 'CAM_BACK': frame.cameras['CAM_BACK']}):
+            predictor.reset()
+            np.testing.assert_array_equal(predictor.predict(replace(frame, cameras=cameras)).labels, expected.labels)
+        images, _ = camera_input(tensors, predictor.entry, on_device)
+        assert isinstance(images, torch.Tensor) == on_device and images.shape[1:3] == ((80, 220) if on_device else (64, 176))
 
 
 def test_unknown_is_written_on_the_device(small):
