@@ -165,9 +165,12 @@ class PlayerNode(Node):
         sensors = {topic: publisher for topic, publisher in self._publishers_by_topic.items()
                    if self._bag.topics[topic] in SENSOR_TYPES or topic in GLOBAL_TOPICS}
         until = time.monotonic() + SUBSCRIBER_WAIT_S
-        while (deaf := [t for t, p in sensors.items() if not p.get_subscription_count()]) and time.monotonic() < until:
+        # every subscriber that is known of, too: one that is found late misses the first transforms
+        while time.monotonic() < until and any(p.get_subscription_count() < max(1, self.count_subscribers(p.topic_name))
+                                               for p in sensors.values()):
             if self._stop.wait(0.05):
                 return False
+        deaf = [topic for topic, publisher in sensors.items() if not publisher.get_subscription_count()]
         if deaf:
             self.get_logger().info(f'nobody subscribes to {", ".join(deaf)}')
         settle_s = SETTLE_APART_S if self._nodes_are_apart(until) else SETTLE_LISTENER_S if self._values['listener'] else SETTLE_S

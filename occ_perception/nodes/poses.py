@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from typing import cast
@@ -18,6 +17,8 @@ from occ_perception.nodes.conversions import transform_matrix
 from occ_perception.nodes.running import Spinner, side_node
 
 POLL_S = 0.002
+WALL_TIMEOUT_S = 2.0
+"""Longest wait for transforms while ROS time stands still; longer ones by parameter."""
 SECOND = 1_000_000_000
 
 
@@ -44,19 +45,18 @@ class TransformFeed:
 
 
 class Patience:
-    """How long to wait for transforms: so many seconds of ROS time, and of this computer's time where a limit is given.
+    """How long to wait for transforms: timeout_s of ROS time, and twice that or WALL_TIMEOUT_S of this computer's time.
 
-    stopping: ends the wait when set. In a replay ROS time stands still while the bag is paused, and transforms may still come
-    when it goes on.
+    stopping: ends the wait when set. In a replay ROS time stands still while the bag is paused, perhaps for the very set that waits
+    here, and transforms that were lost on the way do not come again.
     """
 
-    def __init__(self, clock: Clock, timeout_s: float, stopping: threading.Event,
-                 wall_timeout_s: float = math.inf) -> None:
+    def __init__(self, clock: Clock, timeout_s: float, stopping: threading.Event) -> None:
         self._clock = clock
         self._began_ns = clock.now().nanoseconds
         self._timeout_ns = round(timeout_s * SECOND)
         self._stopping = stopping
-        self._until = time.monotonic() + wall_timeout_s
+        self._until = time.monotonic() + max(2 * timeout_s, WALL_TIMEOUT_S)
 
     def over(self) -> bool:
         """Whether the wait has ended; a jump of time ends it, too."""

@@ -36,8 +36,8 @@ from occ_perception.runtime.intake.assembly import (
 
 POLL_S = 0.01
 IDLE_S = 0.5
-TF_WALL_TIMEOUT_S, SET_WALL_TIMEOUT_S = 2.0, 3.0
-"""Longest wait for transforms, and for the pictures of a set, while ROS time stands still; longer ones by parameter."""
+SET_WALL_TIMEOUT_S = 3.0
+"""Longest wait for the pictures of a set while ROS time stands still; longer ones by parameter."""
 MOST_UNDER_WAY = 2
 """Sets that were taken and have neither been published nor dropped; engines have room for no more."""
 BUSY = 'busy'
@@ -354,7 +354,7 @@ class Serving:
         """SensorFrame of a set: poses from tf, decoded pictures; cameras that lack one are left out. Raises PoseError."""
         for reading in made.cameras.values():
             reading.item.picture.start()
-        patience = Patience(self._clock, self._tf_timeout_s, self._stopping, max(2 * self._tf_timeout_s, TF_WALL_TIMEOUT_S))
+        patience = Patience(self._clock, self._tf_timeout_s, self._stopping)
         fixed_from_ego = self._poses.fixed_from_ego(made.stamp_ns, patience)
         placed: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for name, reading in made.cameras.items():
