@@ -18,7 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--weights', type=Path, help='.safetensors or .pth file; default: the shipped weights')
     parser.add_argument('--out', type=Path, help='file to write; default: NAME.onnx in this folder')
     parser.add_argument('--memory', choices=['exact', 'warped'], default='exact',
-                        help='how past frames enter: lifted again (default), or their maps moved, which is cheaper')
+                        help='how past frames enter: lifted again (default), or their maps moved, which is cheaper '
+                             '(networks of cameras alone)')
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -61,7 +61,8 @@ def export_onnx(name: str, weights: str | Path | None, path: str | Path, caps: L
     """Write a network of the catalogue to `path` and check it.
 
     weights: a checkpoint, None for the shipped one. caps: sizes of the lift tables, None for the default of the network. memory:
-    how past frames enter, for networks that look at some. Inputs and outputs of the files: docs/onnx.md.
+    how past frames enter, for networks that look at some; FusionOcc has EXACT alone, PanoOcc a form of its own. Inputs and outputs
+    of the files: docs/onnx.md.
     Reversal of the channels, normalisation and the choice of the likeliest class are inside. metadata_props say what the file was
     made from. Kernels whose values float16 holds exactly are stored so: such a file is half as large and computes the same.
     A stereo network becomes three files, `path` and the two of stage_files: images to features, features of two frames to matching

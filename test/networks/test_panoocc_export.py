@@ -7,7 +7,11 @@ import onnx
 import pytest
 from tiny_panoocc import RECURRENT, STACKED, frame, tiny_panoocc  # noqa: F401 - a fixture
 
-from occ_perception.engines.export import OPSET, export_onnx
+from occ_perception.catalogue import entry
+from occ_perception.engines.comparison import torch_outputs
+from occ_perception.engines.export import OPSET, export_graph, export_onnx
+from occ_perception.engines.exportable import exportable
+from occ_perception.networks.build import build_network
 from occ_perception.runtime.predictor import Predictor
 
 pytest.importorskip('onnxruntime')
@@ -30,3 +34,14 @@ def test_an_exported_network_gives_what_torch_gives(name, tiny_panoocc, tmp_path
         if expected.points is not None:
             assert (found.points.labels == expected.points.labels).mean() > 0.99
             assert np.allclose([box.score for box in found.boxes], [box.score for box in expected.boxes], atol=1e-4)
+
+
+@pytest.mark.parametrize('name', [STACKED, RECURRENT])
+def test_weights_of_unit_scale_compare_as_close(name, tiny_panoocc, tmp_path):  # noqa: F811
+    """The weights that full networks are held against torch with, see benchmarks.exports."""
+    path = tmp_path / 'lively.onnx'
+    graphs, drive, facts = exportable(build_network(name).eval(), entry(name), path)
+    drive.enliven()
+    file = export_graph(graphs[path], path, drive, facts)
+    assert all(comparison.close for comparison in file.compared.values()), file.compared
+    assert len(np.unique(torch_outputs(graphs[path], drive.feeds(graphs[path]))[0]['labels'])) > 1
