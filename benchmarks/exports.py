@@ -2,9 +2,9 @@
 
 Writes each file of a network (with history: of each form of memory it has), compares it with torch in ONNX Runtime and OpenVINO in
 float32, has TensorRT-RTX parse and build it and its float16 form, and keeps the figures in benchmarks/results/export.json, a row
-per file. Files that have a row are left out unless --again. Weights are random, with activations of unit scale at every depth; a
-file is good when every output, and the scores behind the labels, differ by at most LARGEST_ERROR. A file of 17 frames takes some
-ten minutes on two cores.
+per file. Files that have a row are left out unless --again, or unless TensorRT-RTX was missing then and is there now. Weights are
+random, with activations of unit scale at every depth; a file is good when every output, and the scores behind the labels, differ
+by at most LARGEST_ERROR. A file of 17 frames takes some ten minutes on two cores.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from occ_perception.engines.folding import folded
 from occ_perception.engines.graphs import EncodeGraph, ExportedGraph, MatchGraph
 from occ_perception.engines.narrowing import in_float16
 from occ_perception.engines.protocol import EngineUnavailable
-from occ_perception.engines.tensorrt_rtx import build_with_tensorrt_rtx
+from occ_perception.engines.tensorrt_rtx import build_with_tensorrt_rtx, missing_for_tensorrt_rtx
 from occ_perception.networks.build import Network, build_network
 
 BENCHMARK = 'export'
@@ -70,7 +70,12 @@ def rtx_verdict(path: Path) -> dict | str:
     except EngineUnavailable as missing:
         return f'not run: {missing}'
     except ValueError as refusal:
-        return str(refusal)
+        return str(refusal).replace(str(path.parent), '')
+
+
+def finished(figures: dict) -> bool:
+    """Whether a row has all that can be had here."""
+    return missing_for_tensorrt_rtx() is not None or not str(figures['tensorrt_rtx']).startswith('not run')
 
 
 def main() -> int:
@@ -83,7 +88,7 @@ def main() -> int:
     arguments = parser.parse_args()
     bad = 0
     for name in arguments.name or NETWORKS:
-        done = {} if arguments.again else load_rows(BENCHMARK)
+        done = {} if arguments.again else {key: row for key, row in load_rows(BENCHMARK).items() if finished(row['figures'])}
         wanted = [key for key in keys(name) if key not in done and arguments.only in (None, key.split()[1])]
         if not wanted:
             continue
