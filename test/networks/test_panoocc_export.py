@@ -11,6 +11,8 @@ from occ_perception.catalogue import entry
 from occ_perception.engines.comparison import torch_outputs
 from occ_perception.engines.export import OPSET, export_graph, export_onnx
 from occ_perception.engines.exportable import exportable
+from occ_perception.engines.protocol import EngineUnavailable
+from occ_perception.engines.tensorrt_rtx import build_with_tensorrt_rtx
 from occ_perception.networks.build import build_network
 from occ_perception.runtime.predictor import Predictor
 
@@ -45,3 +47,7 @@ def test_weights_of_unit_scale_compare_as_close(name, tiny_panoocc, tmp_path):  
     file = export_graph(graphs[path], path, drive, facts)
     assert all(comparison.close for comparison in file.compared.values()), file.compared
     assert len(np.unique(torch_outputs(graphs[path], drive.feeds(graphs[path]))[0]['labels'])) > 1
+    try:
+        assert build_with_tensorrt_rtx(path).layers > 100
+    except EngineUnavailable as missing:
+        pytest.skip(str(missing))

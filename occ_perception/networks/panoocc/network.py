@@ -152,9 +152,9 @@ class PanoOcc(nn.Module):
 
 def occupancy_labels(logits: Tensor, occupied: Tensor) -> Tensor:
     """Occ3D labels (X, Y, Z) uint8 of logits (18, Z, Y, X) and the logits of being occupied (Z, Y, X)."""
-    labels = logits.argmax(0).byte()
+    labels = logits.argmax(0)
     labels = torch.where(occupied.sigmoid() < LEAST_OCCUPIED, torch.full_like(labels, FREE), labels)
-    return labels.permute(2, 1, 0)
+    return labels.permute(2, 1, 0).byte()  # last: TensorRT takes bytes at the border only
 
 
 def panoptic_labels(logits: Tensor, rows: Sequence[Tensor], heights: int) -> Tensor:
@@ -165,14 +165,14 @@ def panoptic_labels(logits: Tensor, rows: Sequence[Tensor], heights: int) -> Ten
     """
     along_x, along_y, along_z = rows
     scores = torch.full((1,), -torch.inf, device=logits.device)
-    labels = torch.zeros(1, dtype=torch.uint8, device=logits.device)
+    labels = torch.zeros(1, dtype=torch.int64, device=logits.device)
     for at in range(heights):
         part = torch.einsum('kz,czyx->ckyx', along_z[at::heights], logits)
         best, label = (along_y @ part @ along_x.t()).max(0)
-        labels = torch.where(best > scores, label.byte(), labels)
+        labels = torch.where(best > scores, label, labels)
         scores = torch.maximum(best, scores)
     labels = torch.where(scores.sigmoid() > PANOPTIC_OCCUPIED, labels, torch.full_like(labels, FREE))
-    return labels.permute(2, 1, 0)
+    return labels.permute(2, 1, 0).byte()
 
 
 def point_labels(logits: Tensor, index: Tensor, share: Tensor) -> Tensor:
