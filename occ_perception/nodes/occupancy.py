@@ -14,122 +14,38 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import message_filters
 import numpy as np
 from rcl_interfaces.srv import SetParameters
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.logging import get_logger
 from rclpy.parameter import Parameter as RosParameter
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import PointCloud2
 
-from occ_msgs.msg import InstanceArray, LabelInfo, StageTimings, SweepInfo, VoxelFlow, VoxelGrid
+from occ_msgs.msg import InstanceArray, LabelInfo, StageTimings, VoxelFlow, VoxelGrid
 from occ_msgs.srv import ResetMemory, SwitchNetwork
 from occ_perception.catalogue import EGO, NETWORKS, NetworkEntry, entry
-from occ_perception.engines.precision import PRECISIONS
-from occ_perception.engines.protocol import EXACT, MEMORY_FORMS, SPARSE_FORMS, TABLES
-from occ_perception.engines.select import BACKENDS
 from occ_perception.nodes import qos
 from occ_perception.nodes.conversions import (
     instance_array_message,
     label_info_message,
     point_labels_message,
     stage_timings_message,
-    stamp_ns,
-    sweeps_of,
     voxel_flow_message,
     voxel_grid_message,
 )
 from occ_perception.nodes.detections import detection_array_message, detection_type
-from occ_perception.nodes.exchange import CameraFrame, Exchange, Lazy, Sweep
+from occ_perception.nodes.exchange import Exchange
 from occ_perception.nodes.health import ERROR, OK, WARN, Health
+from occ_perception.nodes.occupancy_parameters import PARAMETERS, assembly_rules, camera_parameters
 from occ_perception.nodes.pace import pace_warning
-from occ_perception.nodes.parameters import Parameter, declare
+from occ_perception.nodes.parameters import declare
 from occ_perception.nodes.poses import Poses, TransformFeed
+from occ_perception.nodes.predictors import make_predictor
 from occ_perception.nodes.running import Spinner, run_node, side_node
-from occ_perception.nodes.serving import PredictorLike, Served, Serving, blank_frame
-from occ_perception.runtime.fallback import MASK, NO_CAMERAS, NO_LIDAR, FallbackPredictor, check_stand_in
-from occ_perception.runtime.frames import LidarSweep
-from occ_perception.runtime.intake.assembly import LIDAR, AssemblyRules, CameraRule
-from occ_perception.runtime.intake.calibration import intrinsics_of
-from occ_perception.runtime.intake.decode import decode_raw
-from occ_perception.runtime.tracking import Tracker
+from occ_perception.nodes.serving import PredictorLike, Served, Serving
+from occ_perception.nodes.topic_inputs import TopicInputs
+from occ_perception.runtime.intake.assembly import LIDAR
 
-SECOND = 1_000_000_000
 SERVICE_WAIT_S = 2.0
-
-PARAMETERS = (
-    Parameter('network', 'scocc_sample', 'catalogue name of the network', choices=tuple(NETWORKS)),
-    Parameter('backend', 'auto', 'what runs the network', choices=BACKENDS),
-    Parameter('precision', 'auto', 'what it is computed in; auto: the best that changes few labels', choices=PRECISIONS),
-    Parameter('weights', '', 'checkpoint or ONNX file; empty for the weights that ship with the network'),
-    Parameter('cameras', ['CAM_FRONT'], 'names of the cameras, as the network knows them'),
-    Parameter('reference', LIDAR, 'what anchors a set: lidar, or the name of a camera'),
-    Parameter('max_rate', 5.0, 'sets per second of sensor time at most; 0 for every reference', low=0.0, high=100.0,
-              changeable=True),
-    Parameter('tolerance', 0.05, 'largest distance of a picture from reference + offset [s]', low=0.0, high=1.0, changeable=True),
-    Parameter('deadline', 0.1, 'a set goes out at the latest so long after its reference came [s]', low=0.0, high=10.0,
-              changeable=True),
-    Parameter('min_cameras', 1, 'sets with fewer cameras are dropped; 0: a set may be the LiDAR alone', low=0, high=64,
-              changeable=True),
-    Parameter('stand_ins', [''], 'cameras that anchor sets while the LiDAR is silent, each while those before it are silent too; '
-              "[''] for none"),
-    Parameter('fallback_without_lidar', '', f'network that serves while there are no LiDAR points; {MASK}: the same, where it was '
-              'trained for it; empty: sets without are dropped (networks of cameras and LiDAR)'),
-    Parameter('fallback_without_cameras', '', 'the same while there are no pictures; takes min_cameras 0'),
-    Parameter('weights_without_lidar', '', 'weights of the network in fallback_without_lidar; empty for those that ship'),
-    Parameter('weights_without_cameras', '', 'weights of the network in fallback_without_cameras'),
-    Parameter('fallback_hold', 1.0, 'an input that was lost counts as lost until it has been back for so long [s]', low=0.0,
-              high=60.0),
-    Parameter('fixed_frame', 'odom', 'frame that does not move with the vehicle and never jumps'),
-    Parameter('base_frame', 'base_link', 'frame of the vehicle; grids are in it'),
-    Parameter('tf_timeout', 0.2, 'longest wait for the transforms of a set [s]', low=0.0, high=10.0),
-    Parameter('backlog', 1, 'complete sets that may wait while two are under way; older ones are dropped', low=0, high=7),
-    Parameter('memory', EXACT, 'how past frames enter: lifted again, or their maps moved (cheaper)', choices=MEMORY_FORMS),
-    Parameter('sparse_convolution', TABLES, 'what finds the neighbours of LiDAR voxels: our tables, or the package spconv '
-              'where it is installed (torch backend)', choices=SPARSE_FORMS),
-    Parameter('memory_max_gap', 2.0, 'after a longer pause the past is forgotten [s]', low=0.1, high=60.0),
-    Parameter('published_centers', False, 'share voxels among instance centres by the class table of the published code'),
-    Parameter('published_motion', False, 'tell PanoOcc the ego motion of first frames in absolute coordinates, as its published '
-              'test code does'),
-    Parameter('compress', True, 'zstd-compress the grid: some 10 kB in place of 640 kB'),
-    Parameter('max_processing_time', 0.2, 'processing slower than this is a warning in /diagnostics [s]', low=0.0, high=60.0,
-              changeable=True),
-    Parameter('cameras_node', 'cameras', 'node whose parameter network follows when the network is switched; empty for none'),
-    Parameter('lidar_node', 'lidar', 'the same for networks that look at LiDAR points; empty for none'),
-    Parameter('autostart', True, 'configure and activate at start'),
-)
-
-
-def camera_parameters(camera: str) -> tuple[Parameter, ...]:
-    """The parameters of one camera."""
-    return (Parameter(f'{camera}.offset', 0.0, f'when {camera} fires, relative to the reference [s]', low=-1.0, high=1.0),)
-
-
-def make_predictor(network: str, weights: str, values: Mapping[str, Any]) -> PredictorLike:
-    """The real Predictor with the node's parameter values, and what stands in for it; imported only when a network is loaded."""
-    from occ_perception.runtime.predictor import Predictor
-
-    def loaded(name: str, given: str, tracker: Tracker | None = None) -> Predictor:
-        predictor = Predictor(name, values['backend'], given or None, memory=values['memory'],
-                              max_gap_s=values['memory_max_gap'], published_centers=values['published_centers'],
-                              precision=values['precision'], wait=False, tracker=tracker,
-                              published_motion=values['published_motion'],
-                              sparse=values['sparse_convolution'] if entry(name).sees_by_lidar else TABLES)
-        predictor.predict(blank_frame(predictor.entry))  # the first run of an engine takes much longer than the next ones
-        predictor.reset()
-        get_logger('occupancy').info(f'{predictor.entry.name} runs in {predictor.engine.description}')
-        return predictor
-
-    whole = loaded(network, weights)
-    if not whole.entry.sees_by_lidar or not whole.entry.cameras:
-        return whole
-    stand_ins: dict[str, PredictorLike] = {}
-    for lacking, what in ((NO_LIDAR, 'lidar'), (NO_CAMERAS, 'cameras')):
-        name = values[f'fallback_without_{what}']
-        if name:
-            check_stand_in(whole.entry, lacking, name)
-            stand_ins[lacking] = whole if name == MASK else loaded(name, values[f'weights_without_{what}'], whole.tracker)
-    return FallbackPredictor(whole, stand_ins, values['fallback_hold'])
 
 
 class OccupancyNode(LifecycleNode):
@@ -141,7 +57,7 @@ class OccupancyNode(LifecycleNode):
         self._exchange, self._make = exchange, make or make_predictor
         self._values = declare(self, PARAMETERS, self._changed)
         self._offsets = {name: declare(self, camera_parameters(name))[f'{name}.offset'] for name in self._values['cameras']}
-        self._rules(self._values)
+        assembly_rules(self._values, self._offsets)
         self._own_feed = None
         if feed is None:
             feed = self._own_feed = TransformFeed('occupancy', self.get_namespace(), self.context,
@@ -150,7 +66,7 @@ class OccupancyNode(LifecycleNode):
         self._health = Health(self, self._describe, feed.clock)
         self._serving: Serving | None = None
         self._network = ''
-        self._inputs: list[Any] = []
+        self._topics: TopicInputs | None = None
         self._before: tuple[float, int] = (time.monotonic(), 0)
         self.create_service(ResetMemory, '~/reset_memory', self._on_reset)
         # Loading a network takes seconds: a node and thread of its own keep the subscriptions going meanwhile.
@@ -158,23 +74,8 @@ class OccupancyNode(LifecycleNode):
         switch.create_service(SwitchNetwork, f'{self.get_fully_qualified_name()}/switch_network', self._on_switch)
         self._switch = Spinner(switch)
 
-    def _rules(self, values: dict[str, Any]) -> AssemblyRules:
-        """Assembly rules of parameter values; raises ValueError when they do not go together."""
-        tolerance = round(values['tolerance'] * SECOND)
-        names = values['cameras'] if entry(values['network']).cameras else []
-        cameras = tuple(CameraRule(name, round(self._offsets[name] * SECOND), tolerance) for name in names)
-        if values['reference'] != LIDAR and values['reference'] not in values['cameras']:
-            raise ValueError(f'parameter reference is {values["reference"]!r}, must be {LIDAR} or one of '
-                             f'{", ".join(values["cameras"])}')
-        if values['reference'] != LIDAR and entry(values['network']).sees_by_lidar:
-            raise ValueError(f'parameter reference is {values["reference"]!r}, but {values["network"]} looks at LiDAR points: only '
-                             f'{LIDAR} gives them')
-        stand_ins = tuple(filter(None, values['stand_ins'])) if values['reference'] == LIDAR and names else ()
-        return AssemblyRules(cameras, values['reference'], stand_ins, max_rate_hz=values['max_rate'],
-                             deadline_ns=round(values['deadline'] * SECOND), min_cameras=values['min_cameras'] if names else 0)
-
     def _changed(self, values: dict[str, Any]) -> str:
-        rules = self._rules(values)
+        rules = assembly_rules(values, self._offsets)
         if self._serving is not None:
             self._serving.change_rules(rules)
             if values['max_rate'] != self._values['max_rate']:
@@ -197,7 +98,7 @@ class OccupancyNode(LifecycleNode):
         """Load the network and make the publishers."""
         values = self._values
         poses = Poses(self._feed.buffer, values['fixed_frame'], values['base_frame'])
-        serving = Serving(self._rules(values), poses, self._deliver, self._health, self._feed.clock,
+        serving = Serving(assembly_rules(values, self._offsets), poses, self._deliver, self._health, self._feed.clock,
                           values['tf_timeout'], values['backlog'], self._jumped_back)
         began = time.monotonic()
         try:
@@ -229,9 +130,10 @@ class OccupancyNode(LifecycleNode):
             self._exchange.camera_takers.append(serving.take_camera)
             self._exchange.sweep_takers.append(serving.take_sweep)
         else:
-            self._subscribe()
+            self._topics = TopicInputs(self, self._values['cameras'], self._health, serving.take_camera, serving.take_sweep)
         self._label_info.publish(label_info_message(self._feed.clock.now().nanoseconds))
-        self.get_logger().info(f'active: {self._network}, {len(self._offsets)} cameras around {self._values["reference"]}')
+        cameras = len(self._offsets) if entry(self._network).cameras else 0
+        self.get_logger().info(f'active: {self._network}, {cameras} cameras around {self._values["reference"]}')
         return TransitionCallbackReturn.SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -240,9 +142,9 @@ class OccupancyNode(LifecycleNode):
         if self._exchange is not None:
             self._exchange.camera_takers.remove(serving.take_camera)
             self._exchange.sweep_takers.remove(serving.take_sweep)
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
-        self._inputs.clear()
+        if self._topics is not None:
+            self._topics.close()
+            self._topics = None
         serving.close()
         return super().on_deactivate(state)
 
@@ -266,48 +168,6 @@ class OccupancyNode(LifecycleNode):
         if self._serving is None:
             raise RuntimeError('not configured: there is no network yet')
         return self._serving
-
-    def _subscribe(self) -> None:
-        """Inputs by topic: a picture and its CameraInfo are paired by their equal stamps."""
-        for name in self._values['cameras']:
-            image = message_filters.Subscriber(self, Image, f'{name}/occ/image', qos_profile=qos.SENSOR)
-            info = message_filters.Subscriber(self, CameraInfo, f'{name}/occ/camera_info', qos_profile=qos.CALIBRATION)
-            pair = message_filters.TimeSynchronizer([image, info], 5)
-            pair.registerCallback(partial(self._on_picture, name))
-            self._inputs += [image.sub, info.sub]
-        info = message_filters.Subscriber(self, SweepInfo, 'occ/sweep_info', qos_profile=qos.SENSOR)
-        cloud = message_filters.Subscriber(self, PointCloud2, 'occ/sweeps', qos_profile=qos.SENSOR)
-        pair = message_filters.TimeSynchronizer([info, cloud], 5)
-        pair.registerCallback(self._on_sweep)
-        self._inputs += [info.sub, cloud.sub]
-
-    def _on_picture(self, name: str, image: Image, info: CameraInfo) -> None:
-        def picture() -> tuple[np.ndarray, np.ndarray]:
-            topic = f'{name}/occ/image'
-            try:
-                pixels = decode_raw(image.data, image.height, image.width, image.step, image.encoding, topic)
-                return pixels, intrinsics_of(info.k, info.p, info.width, info.height, True, topic)
-            except ValueError as error:
-                self._health.problem(name, 'decode_error', str(error))
-                raise
-
-        try:
-            self._loaded().take_camera(CameraFrame(name, stamp_ns(image.header.stamp), image.header.frame_id, Lazy(picture)))
-        except Exception as error:  # the synchronizer holds its lock for good when its callback raises
-            self._health.problem(name, 'not_taken', f'{name}: {type(error).__name__}: {error}')
-
-    def _on_sweep(self, info: SweepInfo, cloud: PointCloud2) -> None:
-        def sweeps() -> tuple[LidarSweep, ...]:
-            try:
-                return sweeps_of(cloud, info)
-            except ValueError as error:
-                self._health.problem('sweeps', 'bad_cloud', str(error))
-                raise
-
-        try:
-            self._loaded().take_sweep(Sweep(stamp_ns(cloud.header.stamp), Lazy(sweeps)))
-        except Exception as error:  # see _on_picture
-            self._health.problem('sweeps', 'not_taken', f'occ/sweeps: {type(error).__name__}: {error}')
 
     def _deliver(self, served: Served) -> None:
         """Publish one prediction; called in the delivery thread."""

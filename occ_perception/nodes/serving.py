@@ -386,19 +386,3 @@ class Serving:
         except Exception:  # counted and told by the node that moves the points
             self._health.count('sweeps', 'left_out')
             return ()
-
-
-def blank_frame(entry: NetworkEntry) -> SensorFrame:
-    """A frame of black pictures at network size, of an empty sweep for networks without cameras: to warm up an engine.
-
-    The cameras are high above the grid and see none of it: no object is found, and none of the ids is used up.
-    """
-    height, width = entry.preprocessing.input_height, entry.preprocessing.input_width
-    intrinsics = np.array([[width / 2, 0, width / 2], [0, width / 2, height / 2], [0, 0, 1]])
-    ego_from_camera = np.eye(4)
-    ego_from_camera[:3, :3] = [[0, 0, 1], [-1, 0, 0], [0, -1, 0]]
-    ego_from_camera[2, 3] = 1000.0
-    picture = np.zeros((height, width, 3), np.uint8)
-    cameras = {name: CameraImage(name, 0, picture, intrinsics, ego_from_camera, np.eye(4)) for name in entry.cameras}
-    nothing = LidarSweep(0, np.zeros((0, 6), np.float32), np.eye(4))
-    return SensorFrame(0, np.eye(4), cameras, () if cameras else (nothing,))

@@ -16,7 +16,7 @@ from occ_perception.catalogue import HistorySpec, entry, key_frames
 from occ_perception.engines.protocol import FrameMemory, Inference
 from occ_perception.labels import FREE
 from occ_perception.nodes.pace import missed_ages, pace_warning
-from occ_perception.nodes.serving import blank_frame
+from occ_perception.nodes.predictors import blank_frame
 from occ_perception.runtime import predictor as module
 from occ_perception.runtime.predictor import Predictor
 

@@ -60,5 +60,5 @@ class FakePredictor:
 
 
 def make(network: str, *_: object) -> FakePredictor:
-    """Stands in for occ_perception.nodes.occupancy.make_predictor."""
+    """Stands in for occ_perception.nodes.predictors.make_predictor."""
     return FakePredictor(network)

@@ -16,7 +16,7 @@ from occ_msgs.msg import InstanceArray, VoxelGrid
 from occ_perception.datasets.dialects import Sources
 from occ_perception.nodes import system
 from occ_perception.nodes.conversions import stamp_ns
-from occ_perception.nodes.occupancy import make_predictor
+from occ_perception.nodes.predictors import make_predictor
 from occ_perception.runtime.frames import OccupancyPrediction, PendingPrediction, SensorFrame
 from occ_perception.runtime.predictor import Predictor
 
