@@ -88,8 +88,12 @@ def nodes(network: str, sources: Sources, backend: str = 'auto', weights: str = 
         occupancy |= {'backlog': REPLAY_BACKLOG, 'deadline': REPLAY_DEADLINE_S, 'tf_timeout': REPLAY_TF_TIMEOUT_S}
     specs = [NodeSpec('cameras', cameras)] if entry(network).cameras else []
     if sources.points_topic:
-        follows = {} if entry(network).lidar is None else {'network': network}
-        specs.append(NodeSpec('lidar', {**sim_time, **frames, 'points_topic': sources.points_topic, **follows}))
+        lidar: dict[str, Any] = {**sim_time, **frames, 'points_topic': sources.points_topic}
+        if entry(network).lidar is not None:
+            lidar['network'] = network
+        if replay is not None:
+            lidar['tf_timeout'] = REPLAY_TF_TIMEOUT_S
+        specs.append(NodeSpec('lidar', lidar))
     specs += [NodeSpec('occupancy', occupancy), NodeSpec('views', {**sim_time})]
     if replay is not None:
         reference = sources.points_topic or next(c.image_topic for c in sources.cameras if c.name == sources.reference)
