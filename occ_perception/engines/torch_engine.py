@@ -20,12 +20,15 @@ from occ_perception.networks.panoocc.network import PanoOcc
 from occ_perception.networks.parts.lift_splat import LiftTensors
 from occ_perception.networks.parts.warp import warp_map
 
+ALL_THREADS = torch.get_num_threads()
+"""All cores, or what the environment says (OMP_NUM_THREADS)."""
+
 
 def open_torch(row: NetworkEntry, weights: Path | None, threads: int | None = None,
                sparse: str = TABLES) -> TorchEngine | TorchLidarEngine | PanoOccEngine:
-    """A network with its weights: a checkpoint, or None for seeded random ones. sparse: see open_engine."""
-    if threads is not None:
-        torch.set_num_threads(threads)
+    """A network with its weights: a checkpoint, or None for seeded random ones. threads: None for all, whatever an engine before it
+    took, for PyTorch has one number for all of them. sparse: see open_engine."""
+    torch.set_num_threads(threads or ALL_THREADS)
     torch.manual_seed(0)
     built = build_network(row)
     if weights is not None:

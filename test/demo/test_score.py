@@ -86,6 +86,7 @@ def test_scores_received_grids_by_stamp(tmp_path: Path, domain: int, node: objec
     deadline = time.monotonic() + 20
     while not (grids.get_subscription_count() and clock.get_subscription_count()) and time.monotonic() < deadline:
         time.sleep(0.05)
+    time.sleep(0.5)  # until the other side has found the publishers, too: the very first grid counts
     begin = time.monotonic()
     stamps = list(truths)
     sent = [(stamps[0], truths[stamps[0]].labels, VoxelGrid.ENCODING_ZSTD),

@@ -46,3 +46,15 @@ def test_tensorrt_labels_equal_openvino():
     frames = [PlacedFrame(None, lift_tables.arrays())]
     expected = open_engine(row, 'openvino').infer(images, frames).labels
     assert (open_engine(row, 'tensorrt').infer(images, frames).labels == expected).mean() > 0.995
+
+
+def test_torch_takes_all_threads_again_after_an_engine_that_took_one():
+    torch = pytest.importorskip('torch')
+    from occ_perception.engines.torch_engine import ALL_THREADS
+
+    try:
+        assert 'CPU, 1 threads' in open_engine(entry('scocc_sample'), 'torch', threads=1).description
+        assert torch.get_num_threads() == 1
+        assert f'CPU, {ALL_THREADS} threads' in open_engine(entry('scocc_sample'), 'torch').description
+    finally:
+        torch.set_num_threads(ALL_THREADS)
