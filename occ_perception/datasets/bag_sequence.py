@@ -11,7 +11,7 @@ from occ_perception.datasets.bag_frames import BagFrames
 from occ_perception.datasets.occ3d import OccupancyTruth, read_truth
 from occ_perception.datasets.sequences import DrivingSequence, Moment
 from occ_perception.runtime.frames import SensorFrame
-from occ_perception.runtime.intake.assembly import RateThinner
+from occ_perception.runtime.intake.rate_thinner import RateThinner
 
 
 class BagSequence(DrivingSequence):

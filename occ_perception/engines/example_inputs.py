@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
 from typing import Protocol
@@ -66,7 +67,7 @@ class Drive(Protocol):
         ...
 
 
-class FrameDrive:
+class FrameDrive(ABC):
     """Of a network whose frames are lifted, and fused with past ones; see Drive.
 
     Example images, and a past that came from other images, half a metre behind each frame. What graphs share is computed once, in
@@ -117,9 +118,9 @@ class FrameDrive:
         """Camera vectors (1, N, 27), of networks that take them."""
         return torch.from_numpy(self._vectors)[None] if takes_camera_vectors(self.network.config) else None
 
+    @abstractmethod
     def _pass(self) -> None:
         """Run the network once, every layer in its order."""
-        raise NotImplementedError
 
     def enliven(self) -> None:
         """See Drive.enliven."""

@@ -14,8 +14,8 @@ from occ_perception.geometry.transforms import inverse
 from occ_perception.geometry.voxel_grid import OCC3D_GRID
 from occ_perception.labels import OCC3D_NUSCENES
 from occ_perception.runtime.frames import LidarSweep, SensorFrame
-from occ_perception.runtime.intake.assembly import RateThinner
 from occ_perception.runtime.intake.image import fit
+from occ_perception.runtime.intake.rate_thinner import RateThinner
 
 if TYPE_CHECKING:
     from occ_perception.datasets.sample_world.frame import WorldFrame

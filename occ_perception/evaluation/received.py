@@ -11,7 +11,7 @@ from occ_perception.evaluation.counts import Answer
 from occ_perception.evaluation.sequence_run import SequenceResult
 from occ_perception.geometry.voxel_grid import OCC3D_GRID
 from occ_perception.labels import UNKNOWN
-from occ_perception.runtime.intake.assembly import RateThinner
+from occ_perception.runtime.intake.rate_thinner import RateThinner
 from occ_perception.runtime.live_score import ReceivedGrid
 
 RATES_HZ = (2.0, 2.5, 4.0, 5.0, 10.0, 0.0)

@@ -24,7 +24,7 @@ from occ_perception.nodes import qos
 from occ_perception.nodes.conversions import stamp_ns, time_message
 from occ_perception.nodes.parameters import Parameter, declare
 from occ_perception.nodes.running import run_node
-from occ_perception.runtime.intake.assembly import RateThinner
+from occ_perception.runtime.intake.rate_thinner import RateThinner
 
 SECOND = 1_000_000_000
 GLOBAL_TOPICS = ('/tf', '/tf_static')

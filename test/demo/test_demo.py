@@ -29,7 +29,7 @@ def test_due_frames_are_those_of_the_nodes() -> None:
 
 
 def test_due_frames_agree_with_the_assembler() -> None:
-    from occ_perception.runtime.intake.assembly import RateThinner
+    from occ_perception.runtime.intake.rate_thinner import RateThinner
 
     sweeps = [1_700_000_000_200_000_000 + 50 * MILLISECOND * k for k in range(100)]
     milliseconds = {stamp: (stamp - sweeps[0]) // MILLISECOND for stamp in sweeps}

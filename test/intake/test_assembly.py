@@ -8,12 +8,10 @@ import pytest
 from occ_perception.runtime.intake.assembly import (
     DUPLICATE,
     LATE,
-    MILLISECOND,
     NOT_DUE,
     OUT_OF_ORDER,
     OUT_OF_TOLERANCE,
     REPLACED,
-    SECOND,
     SILENT,
     TIME_JUMP,
     TOO_FEW_CAMERAS,
@@ -21,8 +19,8 @@ from occ_perception.runtime.intake.assembly import (
     Assembler,
     AssemblyRules,
     CameraRule,
-    RateThinner,
 )
+from occ_perception.runtime.intake.rate_thinner import MILLISECOND, SECOND, RateThinner
 
 MS = MILLISECOND
 OFFSETS = {'left': -30 * MS, 'front': -10 * MS, 'right': 12 * MS}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -37,8 +36,12 @@ def test_the_wait_ends_by_ros_time_by_a_jump_and_when_told() -> None:
 
 def test_it_ends_while_ros_time_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a replay whose bag is paused for the set that waits here."""
-    monkeypatch.setattr(poses, 'WALL_TIMEOUT_S', 0.05)
-    patience, longer = Patience(Clock(), 0.01, threading.Event()), Patience(Clock(), 30.0, threading.Event())
+    wall_s = [100.0]
+    monkeypatch.setattr(poses, 'time', SimpleNamespace(monotonic=lambda: wall_s[0]))
+    patience, longer = Patience(Clock(), 0.2, threading.Event()), Patience(Clock(), 30.0, threading.Event())
+    wall_s[0] += poses.WALL_TIMEOUT_S - 0.01
     assert not patience.over()
-    time.sleep(0.06)
+    wall_s[0] += 0.02
     assert patience.over() and not longer.over()
+    wall_s[0] += 60
+    assert longer.over()
